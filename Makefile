@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# What people type. The work is done by the host tool in tools/initramfs-mount.
+
+BASE ?= 6.12
+BASES ?= 6.12
+KDIR ?=
+T ?=
+ARGS ?=
+
+CARGO ?= $(or $(shell command -v cargo || ls $${HOME}/.cargo/bin/cargo 2>/dev/null),cargo)
+TOOL := tools/initramfs-mount/target/debug/initramfs-mount
+RUN = KDIR='$(KDIR)' CARGO='$(CARGO)' $(TOOL) --base $(BASE)
+
+.PHONY: help deps run test kernel kunit boot shell check bench series tree clean tool
+
+help:
+	@echo 'Targets, with BASE=6.12 unless given:'
+	@echo '  run     the main job: install, fetch, build, and show pivot_root and a'
+	@echo '          container fail without the feature and work with it'
+	@echo '  test    all that CI runs, on each of BASES="6.12"'
+	@echo '  kernel  leave vmlinuz, System.map, config and linux/ in build/$$BASE/'
+	@echo '  kunit   run the KUnit tests on user-mode Linux and in QEMU'
+	@echo '  boot    boot the kernel in each situation; T=name for some of them'
+	@echo '  shell   open a shell in an initramfs, the host in /host'
+	@echo '  check   formats, lints, checkpatch, sizes; T=name for some of them'
+	@echo '  series  leave the patches for LKML in outgoing/$$BASE/;'
+	@echo '          ARGS="--reroll N", --rfc or --resend'
+	@echo '  bench   measure what the feature costs at boot'
+	@echo '  tree    get the sources and patch them, in build/$$BASE/linux'
+	@echo '  deps    install what is missing, and say why'
+	@echo '  clean   remove build/'
+	@echo
+	@echo 'KDIR=path uses a kernel tree of yours, with the patches applied.'
+
+run: deps
+	@$(RUN) run
+
+test: deps
+	@$(RUN) test --bases '$(BASES)' -- $(T)
+
+kernel kunit shell bench series tree: tool
+	@$(RUN) $@ $(ARGS)
+
+boot check: tool
+	@$(RUN) $@ -- $(T)
+
+deps: tool
+	@$(RUN) deps
+
+clean:
+	rm -rf build outgoing dist
+
+tool:
+	@{ command -v $(CARGO) && command -v cc; } >/dev/null || tools/install-cargo
+	@cd tools/initramfs-mount && $(CARGO) build -q

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Configures and builds kernels.
+
+use crate::{
+    base::Base,
+    cmd::{output, watch},
+    guest, paths, source,
+    toolchain::Toolchain,
+};
+use anyhow::{ensure, Context, Result};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The fragments of the kernel that is booted here, on top of `allnoconfig`.
+pub const FRAGMENTS: &[&str] = &["small.config", "boot.config", "containers.config"];
+
+/// Kernels of a base besides the one that `make kernel` leaves.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Variant {
+    /// The same with an archive in it, and without LZ4.
+    BuiltIn,
+    /// A very small one with the KUnit tests.
+    KUnit,
+}
+
+impl Variant {
+    fn name(self) -> &'static str {
+        match self {
+            Self::BuiltIn => "builtin",
+            Self::KUnit => "kunit",
+        }
+    }
+
+    fn fragments(self, base: &Base) -> Result<(Vec<PathBuf>, String)> {
+        Ok(match self {
+            Self::BuiltIn => {
+                let archive = base.dir.join("builtin.cpio");
+                let bytes = guest::reporter("builtin")?
+                    .file("marker-builtin", 0o644, b"")
+                    .finish();
+                write_if_changed(&archive, &bytes)?;
+                let source = archive.display();
+                let extra = format!(
+                    "CONFIG_INITRAMFS_MOUNT=y\nCONFIG_INITRAMFS_SOURCE=\"{source}\"\n\
+                     # CONFIG_RD_LZ4 is not set\n"
+                );
+                (fragments(base), extra)
+            }
+            Self::KUnit => (
+                vec![paths::config("kunit.config"), kunitconfig(base)],
+                String::new(),
+            ),
+        })
+    }
+}
+
+/// The configuration that kunit.py is given.
+pub fn kunitconfig(base: &Base) -> PathBuf {
+    base.sources
+        .join("tools/testing/kunit/configs/initramfs_mount.config")
+}
+
+impl Base {
+    /// Where the kernel of a variant is, once it has been built.
+    pub fn variant(&self, variant: Variant) -> PathBuf {
+        self.dir
+            .join(format!("obj-{}/arch/x86/boot/bzImage", variant.name()))
+    }
+}
+
+/// A folder with one configuration of a base, and what has been built of it.
+pub struct Build<'a> {
+    pub base: &'a Base,
+    pub toolchain: &'a Toolchain,
+    pub objects: PathBuf,
+}
+
+impl<'a> Build<'a> {
+    pub fn new(base: &'a Base, toolchain: &'a Toolchain, name: &str) -> Self {
+        Self {
+            base,
+            toolchain,
+            objects: base.dir.join(name),
+        }
+    }
+
+    pub fn make(&self) -> Command {
+        self.toolchain.make(&self.base.sources, &self.objects)
+    }
+
+    /// Starts as a copy of what has been built of another configuration.
+    pub fn copy_of(&self, base: &Base, name: &str) -> Result<()> {
+        if self.objects.exists() {
+            return Ok(());
+        }
+        let copy = self.objects.with_extension("copy");
+        if copy.exists() {
+            fs::remove_dir_all(&copy)
+                .with_context(|| format!("can't remove {}", copy.display()))?;
+        }
+        let mut cp = Command::new("cp");
+        output(
+            cp.args(["-a", "--reflink=auto"])
+                .arg(base.dir.join(name))
+                .arg(&copy),
+        )?;
+        fs::rename(&copy, &self.objects)?;
+        Ok(())
+    }
+
+    /// Merges fragments onto `allnoconfig`, and makes sure that each of their lines took effect.
+    pub fn configure(&self, fragments: &[PathBuf], extra: &str) -> Result<()> {
+        fs::create_dir_all(&self.objects)
+            .with_context(|| format!("can't make {}", self.objects.display()))?;
+        let mut wanted = String::new();
+        for fragment in fragments {
+            wanted += &fs::read_to_string(fragment)
+                .with_context(|| format!("can't read {}", fragment.display()))?;
+        }
+        wanted += extra;
+        let fragment = self.objects.join("fragments.config");
+        let config = self.objects.join(".config");
+        let unchanged = fs::read_to_string(&fragment).is_ok_and(|old| old == wanted);
+        // A Kconfig file may have changed even if the fragments have not: olddefconfig decides.
+        if !unchanged || !config.is_file() {
+            fs::write(&fragment, &wanted)
+                .with_context(|| format!("can't write {}", fragment.display()))?;
+            output(self.make().arg("allnoconfig"))?;
+            output(
+                Command::new(self.base.sources.join("scripts/kconfig/merge_config.sh"))
+                    .current_dir(&self.base.sources)
+                    .args(["-m", "-r", "-O"])
+                    .arg(&self.objects)
+                    .arg(&config)
+                    .arg(&fragment),
+            )?;
+        }
+        output(self.make().arg("olddefconfig"))?;
+        let got = fs::read_to_string(&config)
+            .with_context(|| format!("can't read {}", config.display()))?;
+        let refused = missing(&wanted, &got);
+        ensure!(
+            refused.is_empty(),
+            "{} does not take these lines of the configuration:\n  {}",
+            self.base.name,
+            refused.join("\n  ")
+        );
+        Ok(())
+    }
+
+    /// Builds targets, for instance `bzImage`.
+    pub fn build(&self, what: &str, log: &str, targets: &[&str]) -> Result<()> {
+        watch(what, &self.base.log(log), self.make().args(targets))
+    }
+}
+
+/// Returns the last settings in `wanted` that are not in `got`.
+fn missing(wanted: &str, got: &str) -> Vec<String> {
+    let name = |line: &str| -> Option<String> {
+        let line = line.trim();
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        line.starts_with("CONFIG_")
+            .then(|| line.split(['=', ' ']).next().unwrap_or_default().to_owned())
+    };
+    let off = |line: &str| line.ends_with(" is not set") || line.ends_with("=n");
+    let mut last: Vec<(String, &str)> = Vec::new();
+    for line in wanted.lines() {
+        if let Some(name) = name(line) {
+            last.retain(|(old, _)| *old != name);
+            last.push((name, line.trim()));
+        }
+    }
+    last.into_iter()
+        .filter(|(name, line)| {
+            if off(line) {
+                got.lines().any(|l| {
+                    l.strip_prefix(name.as_str())
+                        .is_some_and(|l| l.starts_with('='))
+                })
+            } else {
+                !got.lines().any(|l| l == *line)
+            }
+        })
+        .map(|(_, line)| line.to_owned())
+        .collect()
+}
+
+/// Builds a variant. That of the kernel that `make kernel` leaves starts as a copy of it.
+pub fn build_variant(base: &Base, variant: Variant) -> Result<()> {
+    let toolchain = Toolchain::find()?;
+    let name = variant.name();
+    let build = Build::new(base, &toolchain, &format!("obj-{name}"));
+    if variant == Variant::BuiltIn {
+        build.copy_of(base, "obj")?;
+    }
+    let (fragments, extra) = variant.fragments(base)?;
+    build.configure(&fragments, &extra)?;
+    let what = format!("building Linux {}, variant {name}", base.name);
+    build.build(&what, &format!("{name}.log"), &["bzImage"])
+}
+
+/// The fragments of the kernel that `make kernel` leaves, and one for a base that needs it.
+pub fn fragments(base: &Base) -> Vec<PathBuf> {
+    let own = paths::config(&format!("{}.config", base.name));
+    FRAGMENTS
+        .iter()
+        .map(|name| paths::config(name))
+        .chain(own.is_file().then_some(own))
+        .collect()
+}
+
+/// Builds the kernel of a base and leaves it as `vmlinuz`, with `System.map` and `config`.
+pub fn build(base: &Base) -> Result<()> {
+    source::prepare(base)?;
+    let toolchain = Toolchain::find()?;
+    let build = Build::new(base, &toolchain, "obj");
+    build.configure(&fragments(base), "CONFIG_INITRAMFS_MOUNT=y\n")?;
+    build.build(
+        &format!("building Linux {}", base.name),
+        "build.log",
+        &["bzImage"],
+    )?;
+    for (from, to) in [
+        ("arch/x86/boot/bzImage", "vmlinuz"),
+        ("System.map", "System.map"),
+        (".config", "config"),
+    ] {
+        copy_if_changed(&build.objects.join(from), &base.dir.join(to))?;
+    }
+    Ok(())
+}
+
+fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
+    let new = fs::read(from).with_context(|| format!("can't read {}", from.display()))?;
+    write_if_changed(to, &new)
+}
+
+fn write_if_changed(to: &Path, new: &[u8]) -> Result<()> {
+    if fs::read(to).is_ok_and(|old| old == new) {
+        return Ok(());
+    }
+    fs::write(to, new).with_context(|| format!("can't write {}", to.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::missing;
+
+    #[test]
+    fn missing_settings_are_found() {
+        let got = "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=\"x\"\nCONFIG_D=4\n";
+        assert_eq!(
+            missing("CONFIG_A=y\nCONFIG_C=\"x\"\n# a comment\n", got),
+            [""; 0]
+        );
+        assert_eq!(
+            missing("CONFIG_B=y\nCONFIG_E=y\n", got),
+            ["CONFIG_B=y", "CONFIG_E=y"]
+        );
+        assert_eq!(missing("CONFIG_A=n\nCONFIG_E=n\n", got), ["CONFIG_A=n"]);
+        assert_eq!(
+            missing("# CONFIG_D is not set\n", got),
+            ["# CONFIG_D is not set"]
+        );
+        // The last one counts.
+        assert_eq!(missing("CONFIG_B=y\nCONFIG_B=n\n", got), [""; 0]);
+    }
+}

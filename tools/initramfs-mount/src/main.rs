@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Builds, boots and checks kernels with `CONFIG_INITRAMFS_MOUNT`. The Makefile calls it.
+
+mod archive;
+mod base;
+mod bench;
+mod boots;
+mod check;
+mod cmd;
+mod deps;
+mod disk;
+mod guest;
+mod kernel;
+mod kunit;
+mod paths;
+mod qemu;
+mod series;
+mod source;
+mod toolchain;
+mod vng;
+
+use anyhow::Result;
+use base::Base;
+use clap::{Parser, Subcommand};
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+struct Cli {
+    /// The kernel release, 6.12 or 7.3
+    #[arg(long, global = true, default_value = "6.12")]
+    base: String,
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what is missing
+    Deps,
+    /// Get the sources and patch them
+    Tree,
+    /// Show pivot_root and a container, without the feature and with it
+    Run,
+    /// Open a shell in an initramfs
+    Shell,
+    /// Build the kernel
+    Kernel,
+    /// Write the patch series
+    Series(series::Options),
+    /// Measure the cost at boot
+    Bench,
+    /// Run the gates: format, lints, checkpatch, sizes
+    Check {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run all of the tests
+    Test {
+        /// The kernel releases to test
+        #[arg(long, value_delimiter = ' ', default_value = "6.12")]
+        bases: Vec<String>,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run the KUnit tests on user-mode Linux and in QEMU
+    Kunit,
+    /// Boot it in each situation
+    Boot {
+        /// Arguments of libtest, for instance a part of the tests' names
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<ExitCode> {
+    let base = || Base::from_env(&cli.base);
+    match &cli.command {
+        Task::Deps => deps::install()?,
+        Task::Tree => source::prepare(&base()?)?,
+        Task::Run => {
+            let base = base()?;
+            kernel::build(&base)?;
+            vng::demonstrate(&base)?;
+        }
+        Task::Shell => {
+            let base = base()?;
+            kernel::build(&base)?;
+            vng::shell(&base)?;
+        }
+        Task::Kernel => {
+            let base = base()?;
+            kernel::build(&base)?;
+            println!(
+                "{}, with System.map and config beside it",
+                base.vmlinuz().display()
+            );
+        }
+        Task::Kunit => {
+            let base = base()?;
+            source::prepare(&base)?;
+            kunit::user_mode(&base)?;
+            kunit::qemu(&base)?;
+        }
+        Task::Series(options) => series::write(&base()?, options)?,
+        Task::Bench => {
+            let base = base()?;
+            kernel::build(&base)?;
+            bench::run(&base)?;
+        }
+        Task::Check { args } => {
+            let base = base()?;
+            kernel::build(&base)?;
+            return Ok(libtest_mimic::run(&arguments(args, Some(1)), gates(&base)).exit_code());
+        }
+        Task::Boot { args } => {
+            let base = base()?;
+            kernel::build(&base)?;
+            kernel::build_variant(&base, kernel::Variant::BuiltIn)?;
+            return Ok(
+                libtest_mimic::run(&arguments(args, None), boots::trials(&base)?).exit_code(),
+            );
+        }
+        Task::Test { bases, args } => return test(bases, args),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs everything, on each of these bases. The last line says how it went.
+fn test(bases: &[String], args: &[String]) -> Result<ExitCode> {
+    let (mut passed, mut failed) = (0, 0);
+    for name in bases {
+        println!("\n=== Linux {name} ===");
+        let base = Base::from_env(name)?;
+        if let Err(e) = kernel::build(&base) {
+            eprintln!("error: {e:#}");
+            failed += 1;
+            continue;
+        }
+        passed += 1;
+        let mut trials = gates(&base);
+        trials.push(trial(&base, "kunit", "user_mode", kunit::user_mode));
+        trials.push(trial(&base, "kunit", "x86_64", kunit::qemu));
+        trials.push(trial(&base, "kernel", "built_in", |base| {
+            kernel::build_variant(base, kernel::Variant::BuiltIn)
+        }));
+        for conclusion in [
+            // Builds use all CPUs by themselves.
+            libtest_mimic::run(&arguments(args, Some(1)), trials),
+            libtest_mimic::run(&arguments(args, None), boots::trials(&base)?),
+        ] {
+            passed += conclusion.num_passed;
+            failed += conclusion.num_failed;
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn gates(base: &Base) -> Vec<Trial> {
+    check::GATES
+        .iter()
+        .map(|(name, gate)| trial(base, "check", name, gate))
+        .collect()
+}
+
+fn trial(
+    base: &Base,
+    group: &str,
+    name: &str,
+    test: impl Fn(&Base) -> Result<()> + Send + 'static,
+) -> Trial {
+    let name = format!("{}::{group}::{name}", base.name);
+    let base = base.clone();
+    Trial::test(name, move || {
+        test(&base).map_err(|e| Failed::from(format!("{e:#}")))
+    })
+}
+
+fn arguments(args: &[String], threads: Option<usize>) -> Arguments {
+    let args = Arguments::from_iter(std::iter::once(&"tests".to_owned()).chain(args));
+    Arguments {
+        test_threads: args.test_threads.or(threads),
+        ..args
+    }
+}

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Kernel sources from Debian's packages, and on top of them, as commits, what is in this repo.
+
+use crate::{
+    base::{kernel_version, Base, Release},
+    cmd::{output, program, watch, Progress},
+    deps, paths,
+};
+use anyhow::{bail, ensure, Context, Result};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The branch with the sources as they came.
+pub const PRISTINE: &str = "pristine";
+
+/// One patch of a series: hooks for the files that a release has, and whole new files.
+pub struct Patch {
+    pub message: String,
+    pub diff: Option<PathBuf>,
+    pub files: Vec<String>,
+}
+
+impl Patch {
+    /// Reads the series of a release.
+    ///
+    /// `patches/<release>/series` lists the names. For each there is a message in `patches/`, the
+    /// same for all releases, which ends in a list of the new files, and perhaps a diff beside the
+    /// list.
+    pub fn series(release: Release) -> Result<Vec<Self>> {
+        let dir = release.patches();
+        let list = dir.join("series");
+        let names = fs::read_to_string(&list)
+            .with_context(|| format!("can't read the series in {}", list.display()))?;
+        names
+            .lines()
+            .map(str::trim)
+            .filter(|name| !name.is_empty() && !name.starts_with('#'))
+            .map(|name| {
+                let path = paths::top().join(format!("patches/{name}.msg"));
+                let text = fs::read_to_string(&path)
+                    .with_context(|| format!("can't read the message {}", path.display()))?;
+                let (files, message): (Vec<&str>, Vec<&str>) = text
+                    .lines()
+                    .partition(|line| line.starts_with("New-file: "));
+                let diff = dir.join(format!("{name}.diff"));
+                Ok(Self {
+                    message: format!("{}\n", message.join("\n").trim_end()),
+                    diff: diff.is_file().then_some(diff),
+                    files: files
+                        .iter()
+                        .map(|line| line["New-file: ".len()..].trim().to_owned())
+                        .collect(),
+                })
+            })
+            .collect()
+    }
+}
+
+/// Makes the patched tree of a base, or brings it up to date. Files that are as they should be keep
+/// their times, so that make builds only what has changed.
+pub fn prepare(base: &Base) -> Result<()> {
+    let Some(release) = base.release else {
+        println!(
+            "Sources: {} ({}), as they are",
+            base.sources.display(),
+            base.name
+        );
+        return Ok(());
+    };
+    fetch(release, &base.sources, &base.log("fetch.log"))?;
+
+    let git = Git(&base.sources);
+    let dirty = git.run(&["status", "--porcelain", "--untracked-files=no"])?;
+    ensure!(
+        dirty.is_empty(),
+        "{} has changes that would be lost; bring them into this repo and undo them there:\n{}",
+        base.sources.display(),
+        dirty.trim_end()
+    );
+    let identity =
+        identity().unwrap_or(("initramfs-mount".into(), "initramfs-mount@localhost".into()));
+    let commit = git.commit_series(&Patch::series(release)?, &identity, false)?;
+    if git.run(&["rev-parse", "HEAD"])?.trim() != commit {
+        git.run(&["reset", "-q", "--hard", &commit])?;
+        println!(
+            "Patches on {}: {}",
+            kernel_version(&base.sources)?,
+            git.run(&[
+                "log",
+                "--format=%n  %s",
+                &format!("{PRISTINE}..HEAD"),
+                "--reverse"
+            ])?
+            .replace("\n\n", "\n")
+            .trim_end()
+        );
+    }
+    Ok(())
+}
+
+/// The name and mail address that git knows of whoever runs this.
+pub fn identity() -> Option<(String, String)> {
+    let value = |key| {
+        let value = output(Command::new("git").args(["config", key])).ok()?;
+        Some(value.trim().to_owned()).filter(|value| !value.is_empty())
+    };
+    Some((value("user.name")?, value("user.email")?))
+}
+
+/// A git repository with kernel sources in it.
+pub struct Git<'a>(pub &'a Path);
+
+impl Git<'_> {
+    pub fn command(&self) -> Command {
+        let mut git = Command::new("git");
+        git.arg("-C")
+            .arg(self.0)
+            // The sources are whose they are.
+            .args([
+                "-c",
+                "safe.directory=*",
+                "-c",
+                "gc.auto=0",
+                "-c",
+                "core.autocrlf=false",
+            ])
+            .env_remove("GIT_DIR")
+            .env_remove("GIT_INDEX_FILE");
+        git
+    }
+
+    pub fn run(&self, args: &[&str]) -> Result<String> {
+        output(self.command().args(args))
+    }
+
+    /// Makes commits of a series on top of the pristine sources, without touching any file.
+    /// Returns the last.
+    pub fn commit_series(
+        &self,
+        series: &[Patch],
+        (name, email): &(String, String),
+        signed_off: bool,
+    ) -> Result<String> {
+        let index = tempfile::NamedTempFile::new()?;
+        let git = |args: &[&str]| {
+            let mut git = self.command();
+            git.env("GIT_INDEX_FILE", index.path())
+                .env("GIT_AUTHOR_NAME", name)
+                .env("GIT_AUTHOR_EMAIL", email)
+                .env("GIT_COMMITTER_NAME", name)
+                .env("GIT_COMMITTER_EMAIL", email);
+            if !signed_off {
+                // The same patches give the same commits.
+                git.env("GIT_AUTHOR_DATE", "2026-01-01T00:00:00Z")
+                    .env("GIT_COMMITTER_DATE", "2026-01-01T00:00:00Z");
+            }
+            output(git.args(args))
+        };
+        let mut parent = git(&["rev-parse", PRISTINE])?.trim().to_owned();
+        git(&["read-tree", &parent])?;
+        for patch in series {
+            if let Some(diff) = &patch.diff {
+                git(&[
+                    "apply",
+                    "--cached",
+                    "--whitespace=nowarn",
+                    &diff.to_string_lossy(),
+                ])
+                .with_context(|| {
+                    format!("{} does not apply to {}", diff.display(), self.0.display())
+                })?;
+            }
+            for file in &patch.files {
+                let source = paths::top().join(file);
+                let blob = git(&["hash-object", "-w", &source.to_string_lossy()])
+                    .with_context(|| format!("can't add the new file {file}"))?;
+                git(&[
+                    "update-index",
+                    "--add",
+                    "--cacheinfo",
+                    &format!("100644,{},{file}", blob.trim()),
+                ])?;
+            }
+            let tree = git(&["write-tree"])?;
+            let mut message = patch.message.clone();
+            if signed_off {
+                message.push_str(&format!("\nSigned-off-by: {name} <{email}>\n"));
+            }
+            parent = git(&[
+                "commit-tree",
+                tree.trim(),
+                "-p",
+                &parent,
+                "-m",
+                message.trim_end(),
+            ])?
+            .trim()
+            .to_owned();
+        }
+        Ok(parent)
+    }
+}
+
+/// Gets the sources of a release as a git repository, unless they are there.
+fn fetch(release: Release, sources: &Path, log: &Path) -> Result<()> {
+    let git = Git(sources);
+    if sources.join(".git").is_dir() && git.run(&["rev-parse", "-q", "--verify", PRISTINE]).is_ok()
+    {
+        return Ok(());
+    }
+    let tarball = tarball(release, log)?;
+    if sources.exists() {
+        fs::remove_dir_all(sources)
+            .with_context(|| format!("can't remove the half-made {}", sources.display()))?;
+    }
+    fs::create_dir_all(sources).with_context(|| format!("can't make {}", sources.display()))?;
+    watch(
+        &format!("unpacking {}", release.package()),
+        log,
+        Command::new("tar")
+            .arg("-C")
+            .arg(sources)
+            .args(["--strip-components=1", "--no-same-owner", "-xf"])
+            .arg(&tarball),
+    )?;
+    let progress = Progress::new("making a git repository of the sources");
+    let done = import(&git, &kernel_version(sources)?);
+    progress.done(done.is_ok());
+    done
+}
+
+fn import(git: &Git<'_>, version: &str) -> Result<()> {
+    git.run(&["init", "-q", "-b", "master"])?;
+    // Debian's .gitignore leaves out everything; the rest of it keeps what is built out of sight.
+    git.run(&["-c", "core.looseCompression=1", "add", "-A", "-f"])?;
+    output(
+        git.command()
+            .args([
+                "-c",
+                "user.name=Debian",
+                "-c",
+                "user.email=debian-kernel@lists.debian.org",
+            ])
+            .env("GIT_AUTHOR_DATE", "2026-01-01T00:00:00Z")
+            .env("GIT_COMMITTER_DATE", "2026-01-01T00:00:00Z")
+            .args([
+                "commit",
+                "-q",
+                "-m",
+                &format!("Linux {version}, as Debian has it"),
+            ]),
+    )?;
+    git.run(&["branch", PRISTINE])?;
+    Ok(())
+}
+
+/// Returns the tarball in Debian's package of a release, which is downloaded if need be.
+fn tarball(release: Release, log: &Path) -> Result<PathBuf> {
+    let package = release.package();
+    let installed = PathBuf::from(format!("/usr/src/{package}.tar.xz"));
+    if installed.is_file() {
+        return Ok(installed);
+    }
+    let dir = paths::cache().join("sources").join(release.name());
+    let tarball = dir.join(format!("usr/src/{package}.tar.xz"));
+    if tarball.is_file() {
+        return Ok(tarball);
+    }
+    fs::create_dir_all(&dir).with_context(|| format!("can't make {}", dir.display()))?;
+    let deb = download(&package, &dir, log)?;
+    watch(
+        &format!("unpacking {}", deb.display()),
+        log,
+        Command::new(program("dpkg-deb", "dpkg")?)
+            .arg("-x")
+            .arg(&deb)
+            .arg(&dir),
+    )?;
+    fs::remove_file(&deb)?;
+    ensure!(
+        tarball.is_file(),
+        "the package {package} has no {}: is it another one by now?",
+        tarball.display()
+    );
+    Ok(tarball)
+}
+
+/// Downloads a package, with apt folders of our own so that the system's stay as they are. What the
+/// system's suites don't have is looked for in trixie-backports, at the same mirror.
+fn download(package: &str, dir: &Path, log: &Path) -> Result<PathBuf> {
+    let root = dir.join("apt");
+    for sub in ["lists/partial", "archives/partial"] {
+        fs::create_dir_all(root.join(sub))?;
+    }
+    let own = root.join("own.sources");
+    fs::write(&own, debian_sources()?).with_context(|| format!("can't write {}", own.display()))?;
+    let apt = |args: &[&str]| {
+        let mut apt = Command::new("apt-get");
+        apt.current_dir(dir)
+            .arg(format!("-oDir::Etc::SourceList={}", own.display()))
+            .args([
+                "-oDir::Etc::SourceParts=-",
+                "-oDir::Etc::PreferencesParts=-",
+            ])
+            .arg(format!(
+                "-oDir::State::Lists={}",
+                root.join("lists").display()
+            ))
+            .arg(format!("-oDir::Cache={}", root.display()))
+            .args(["-oAPT::Sandbox::User=", "-oAcquire::Languages=none", "-q"])
+            .args(args);
+        apt
+    };
+    watch("reading the package lists", log, &mut apt(&["update"]))?;
+    watch(
+        &format!("downloading {package}"),
+        log,
+        &mut apt(&["download", package]),
+    )
+    .with_context(|| format!("no suite of this machine's Debian mirror has {package}"))?;
+    let deb = fs::read_dir(dir)?
+        .flatten()
+        .map(|file| file.path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "deb"));
+    deb.with_context(|| format!("apt-get download left no package in {}", dir.display()))
+}
+
+/// Returns sources for apt: the suites of Debian that the system has, and trixie-backports.
+fn debian_sources() -> Result<String> {
+    let targets = output(Command::new("apt-get").args([
+        "indextargets",
+        "--no-release-info",
+        "--format",
+        "$(REPO_URI)\t$(RELEASE)",
+        "Created-By: Packages",
+        "Component: main",
+    ]))
+    .context("can't tell where this machine has its packages from")?;
+    let mut suites: Vec<(String, String)> = targets
+        .lines()
+        .filter_map(|line| line.split_once('\t'))
+        .map(|(uri, suite)| (uri.to_owned(), suite.to_owned()))
+        .filter(|(uri, _)| uri.contains("debian"))
+        .collect();
+    suites.sort();
+    suites.dedup();
+    let codename = deps::debian_codename();
+    let Some((mirror, _)) = suites.iter().find(|(_, suite)| *suite == codename) else {
+        bail!("apt has no mirror of Debian {codename}: put one into /etc/apt/sources.list.d");
+    };
+    let backports = (mirror.clone(), "trixie-backports".to_owned());
+    if !suites.contains(&backports) {
+        suites.push(backports);
+    }
+    Ok(suites
+        .iter()
+        .map(|(uri, suite)| {
+            format!(
+                "Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: main\n\
+                 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n"
+            )
+        })
+        .collect())
+}
