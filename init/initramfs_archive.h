@@ -7,6 +7,9 @@
 #ifdef CONFIG_INITRAMFS_MOUNT
 #include <linux/decompress/generic.h>
 
+/* Of LZ4's magic number, and the first of no other's */
+#define LZ4_MAGIC_BYTE	0x02
+
 static struct file *wfile __initdata;
 static unsigned long my_inptr __initdata;
 
@@ -43,10 +46,19 @@ static inline decompress_fn __init detect_compression(const u8 *buf, long len,
 	return decompress;
 }
 
-/* gunzip doesn't look whether its trailer is there */
-static inline int __init decompressed(int err, unsigned long len)
+/*
+ * What was unpacked before a decompressor failed is not all of an archive, even if
+ * it ends as one does.  LZ4 has no end of its own, though: what it fails at after
+ * that is junk.
+ */
+static inline int __init decompressed(const u8 *buf, unsigned long len, int err)
 {
-	return my_inptr > len ? -EIO : err;
+	/* gunzip doesn't look whether its trailer is there */
+	if (my_inptr > len)
+		err = -EIO;
+	if (err && *buf != LZ4_MAGIC_BYTE)
+		whole = false;
+	return err;
 }
 
 static inline void __init close_file(void)
@@ -82,8 +94,7 @@ static __always_inline void __init end_of_input(void)
 	/* What could hold the root mount, and what would follow into the next */
 	if (!IS_ERR_OR_NULL(wfile))
 		close_file();
-	if (!whole)
-		free_hash();
+	free_hash();
 }
 
 #else
@@ -101,7 +112,7 @@ static inline int no_space(int err)
 	return err;
 }
 
-static inline int decompressed(int err, unsigned long len)
+static inline int decompressed(const u8 *buf, unsigned long len, int err)
 {
 	return err;
 }
