@@ -2,12 +2,25 @@
 /*
  * A part of initramfs.c: what initramfs_mount_test.rs needs of it.
  */
+#include <linux/fs_struct.h>
+#include <linux/pid_namespace.h>
 #include <linux/syscalls.h>
 
 /* Moves the current kthread to a mount namespace and an fs_struct of its own */
 int __init initramfs_mount_test_unshare(void)
 {
+	struct path root;
+	int ret;
+
 	wait_for_initramfs();
+	ret = unshare_fs_struct();
+	if (ret)
+		return ret;
+	/* kthreads may have another root than the first process, without any namespace */
+	get_fs_root(init_pid_ns.child_reaper->fs, &root);
+	set_fs_root(current->fs, &root);
+	set_fs_pwd(current->fs, &root);
+	path_put(&root);
 	return ksys_unshare(CLONE_NEWNS);
 }
 

@@ -10,7 +10,7 @@ use core::{
     fmt::{self, Write},
 };
 use kernel::{
-    error::to_result, kunit_init::Test, kunit_init_expect as expect,
+    error::to_result, ffi::c_ulong, kunit_init::Test, kunit_init_expect as expect,
     kunit_init_expect_eq as expect_eq, kunit_init_test_suite,
 };
 
@@ -38,40 +38,40 @@ fn the_choice_of_file_system_and_options(test: &Test<'_>) {
         Option<&'static Text>,
         &'static Text,
         &'static Text,
-        &'static Text,
-        &'static Text,
+        &'static str,
+        &'static str,
     );
     let table: &[Case] = &[
-        (c"", None, c"", c"", c"tmpfs", c""),
-        (c"", None, c"size=1M", c"", c"tmpfs", c"size=1M"),
-        (c"", None, c"", c"size=2M", c"tmpfs", c"size=2M"),
-        (c"", None, c"size=1M", c"size=2M", c"tmpfs", c"size=2M"),
-        (c"", Some(c"tmpfs"), c"size=1M", c"", c"tmpfs", c"size=1M"),
-        (c"", Some(c"ext4,tmpfs"), c"", c"", c"tmpfs", c""),
-        (c"", Some(c"ramfs"), c"", c"", c"ramfs", c""),
-        (c"", Some(c"ramfs"), c"mode=700", c"", c"ramfs", c"mode=700"),
-        (c"", Some(c"ext4"), c"", c"", c"ramfs", c""),
-        (c"", Some(c""), c"", c"", c"ramfs", c""),
-        (c"/dev/vda", None, c"", c"", c"ramfs", c""),
-        (c"/dev/vda", None, c"data=journal", c"", c"ramfs", c""),
+        (c"", None, c"", c"", "tmpfs", ""),
+        (c"", None, c"size=1M", c"", "tmpfs", "size=1M"),
+        (c"", None, c"", c"size=2M", "tmpfs", "size=2M"),
+        (c"", None, c"size=1M", c"size=2M", "tmpfs", "size=2M"),
+        (c"", Some(c"tmpfs"), c"size=1M", c"", "tmpfs", "size=1M"),
+        (c"", Some(c"ext4,tmpfs"), c"", c"", "tmpfs", ""),
+        (c"", Some(c"ramfs"), c"", c"", "ramfs", ""),
+        (c"", Some(c"ramfs"), c"mode=700", c"", "ramfs", "mode=700"),
+        (c"", Some(c"ext4"), c"", c"", "ramfs", ""),
+        (c"", Some(c""), c"", c"", "ramfs", ""),
+        (c"/dev/vda", None, c"", c"", "ramfs", ""),
+        (c"/dev/vda", None, c"data=journal", c"", "ramfs", ""),
         (
             c"/dev/vda",
             None,
             c"data=journal",
             c"mode=700",
-            c"ramfs",
-            c"mode=700",
+            "ramfs",
+            "mode=700",
         ),
-        (c"/dev/vda", Some(c"tmpfs"), c"", c"", c"tmpfs", c""),
+        (c"/dev/vda", Some(c"tmpfs"), c"", c"", "tmpfs", ""),
         (
             c"/dev/vda",
             Some(c"tmpfs"),
             c"ro",
             c"size=2M",
-            c"tmpfs",
-            c"size=2M",
+            "tmpfs",
+            "size=2M",
         ),
-        (c"/dev/vda", Some(c"ext4"), c"ro", c"", c"ramfs", c""),
+        (c"/dev/vda", Some(c"ext4"), c"ro", c"", "ramfs", ""),
     ];
 
     for &(root, rootfstype, rootflags, initramfs_options, fs_type, options) in table {
@@ -96,12 +96,16 @@ fn the_choice_of_file_system_and_options(test: &Test<'_>) {
 
 fn char_ptr(text: &'static Text) -> CharPtr<'static> {
     // SAFETY: A string with a NUL, and static.
-    unsafe { CharPtr::from_raw(text.as_ptr().cast()) }.unwrap_or(c_str!("").into())
+    unsafe { CharPtr::from_raw(text.to_bytes_with_nul().as_ptr().cast()) }
+        .unwrap_or(c_str!("").into())
 }
 
-fn text(string: CharPtr<'_>) -> &Text {
-    // SAFETY: By its type, this is a string with a NUL.
-    unsafe { Text::from_ptr(string.as_char_ptr().cast()) }
+fn text(string: CharPtr<'_>) -> &str {
+    let text = string.as_char_ptr();
+    // SAFETY: By its type, this is a string with a NUL, and `strlen()` counts what is before it.
+    let bytes =
+        unsafe { core::slice::from_raw_parts(text.cast(), bindings::strlen(text) as usize) };
+    core::str::from_utf8(bytes).unwrap_or("(not text)")
 }
 
 /// What is asked of the fake kernel.
@@ -551,7 +555,7 @@ impl<'a> Sandbox<'a> {
         unsafe {
             let Ok(file) = kernel::error::from_err_ptr(bindings::filp_open(
                 path.as_char_ptr(),
-                bindings::O_RDONLY as _,
+                bindings::O_RDONLY as c_int,
                 0,
             )) else {
                 return contents;
@@ -688,7 +692,9 @@ impl Archive {
 fn unpack(archive: &[u8]) -> bool {
     // SAFETY: Init suites run before init memory is freed, and one after the other, so that nobody
     // else uses the unpacker. It only reads what it is given.
-    unsafe { bindings::initramfs_mount_test_unpack(archive.as_ptr().cast(), archive.len() as _) }
+    unsafe {
+        bindings::initramfs_mount_test_unpack(archive.as_ptr().cast(), archive.len() as c_ulong)
+    }
 }
 
 /// A page is a lot for a stack.

@@ -9,7 +9,7 @@
 use crate::{
     c_str,
     error::to_result,
-    ffi::{c_char, c_uint},
+    ffi::{c_char, c_int, c_uint, c_ulong},
     page::PAGE_SIZE,
     prelude::*,
 };
@@ -171,7 +171,7 @@ impl InitSyscalls {
                 source.as_char_ptr(),
                 target.as_char_ptr(),
                 ptr::null(),
-                bindings::MS_BIND as _,
+                bindings::MS_BIND as c_ulong,
                 ptr::null_mut(),
             )
         })
@@ -183,7 +183,9 @@ impl InitSyscalls {
     pub fn detach(&self, target: &CStr) -> Result {
         // SAFETY: By the type invariant the routine is still there. The string ends in a NUL and
         // outlives the call.
-        to_result(unsafe { bindings::init_umount(target.as_char_ptr(), bindings::MNT_DETACH as _) })
+        to_result(unsafe {
+            bindings::init_umount(target.as_char_ptr(), bindings::MNT_DETACH as c_int)
+        })
     }
 
     /// Makes `path` the working directory.

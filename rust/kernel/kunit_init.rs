@@ -7,7 +7,11 @@
 //!
 //! C header: [`include/kunit/test.h`](srctree/include/kunit/test.h)
 
-use crate::{bindings, c_str, ffi::c_void, prelude::*};
+use crate::{
+    bindings, c_str,
+    ffi::{c_char, c_int, c_void},
+    prelude::*,
+};
 use core::{fmt, marker::PhantomData, mem::zeroed, ptr, ptr::NonNull};
 
 /// The running test case.
@@ -33,7 +37,7 @@ impl Test<'_> {
     /// Fails the test case, and returns.
     pub fn fail(&self, file: &'static CStr, line: u32, why: fmt::Arguments<'_>) {
         let location = bindings::kunit_loc {
-            line: line as _,
+            line: line as c_int,
             file: file.as_char_ptr(),
         };
         let assertion = bindings::kunit_assert {};
@@ -136,7 +140,7 @@ pub const END: bindings::kunit_case = unsafe { zeroed() };
 #[doc(hidden)]
 pub const fn case(
     run: unsafe extern "C" fn(*mut bindings::kunit),
-    name: *const crate::ffi::c_char,
+    name: *const c_char,
 ) -> bindings::kunit_case {
     let mut case = END;
     case.run_case = Some(run);
@@ -155,12 +159,12 @@ pub const fn suite(text: &str, cases: *mut bindings::kunit_case) -> bindings::ku
 
 /// Returns a text with zeros after it. Does not compile for one without room for a zero.
 #[doc(hidden)]
-pub const fn name<const N: usize>(text: &str) -> [crate::ffi::c_char; N] {
+pub const fn name<const N: usize>(text: &str) -> [c_char; N] {
     assert!(text.len() < N);
     let mut name = [0; N];
     let mut i = 0;
     while i < text.len() {
-        name[i] = text.as_bytes()[i] as _;
+        name[i] = text.as_bytes()[i] as c_char;
         i += 1;
     }
     name
