@@ -2,10 +2,10 @@
 
 //! The kernels that the series applies to.
 
-use crate::paths;
+use crate::{paths, source::Git};
 use anyhow::{bail, Context, Result};
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -92,8 +92,7 @@ impl Base {
         let version = kernel_version(&sources)?;
         if !sources.join("init/initramfs_mount.rs").is_file() {
             bail!(
-                "KDIR={} is {version} without CONFIG_INITRAMFS_MOUNT: apply the patches of \
-                 `make series` to it first",
+                "KDIR={} is {version} without CONFIG_INITRAMFS_MOUNT: run `make patch` first",
                 kdir.display()
             );
         }
@@ -114,8 +113,37 @@ impl Base {
 
     /// From the environment that the Makefile sets.
     pub fn from_env(name: &str) -> Result<Self> {
-        let kdir = env::var_os("KDIR").filter(|kdir| !kdir.is_empty());
-        Self::new(name, kdir.as_deref().map(Path::new))
+        Self::new(name, paths::kdir().as_deref())
+    }
+
+    /// The release that the sources are of, or come from, for instance 6.12 for 6.12.117.
+    pub fn release_name(&self) -> String {
+        let numbers: Vec<_> = self.name.split('.').take(2).collect();
+        numbers.join(".")
+    }
+
+    /// Whether pivot_root works in an initramfs without the option.
+    pub fn has_nullfs(&self) -> bool {
+        let major = self.name.split('.').next().unwrap_or_default();
+        major.parse().unwrap_or(0) >= 7
+    }
+
+    /// Another checkout of the same repository, at `commit` to begin with, in a folder of its own.
+    /// It lies there as this one does here, so that a compiler cache can't tell the two apart.
+    pub fn beside(&self, name: &str, commit: &str) -> Result<Self> {
+        let dir = self.dir.join(name);
+        let sources = dir.join("linux");
+        if !sources.join("Makefile").is_file() {
+            let git = Git(&self.sources);
+            let path = sources.to_string_lossy();
+            git.run(&["worktree", "prune"])?;
+            git.run(&["worktree", "add", "-q", "--detach", &path, commit])?;
+        }
+        Ok(Self {
+            sources,
+            dir,
+            ..self.clone()
+        })
     }
 
     pub fn log(&self, name: &str) -> PathBuf {

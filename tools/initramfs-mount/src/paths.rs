@@ -27,3 +27,12 @@ pub fn cache() -> PathBuf {
 pub fn config(name: &str) -> PathBuf {
     top().join("tools/initramfs-mount/configs").join(name)
 }
+
+/// A kernel tree of the user's own, if `KDIR=` names one. Not every shell expands its `~`.
+pub fn kdir() -> Option<PathBuf> {
+    let kdir = PathBuf::from(env::var_os("KDIR").filter(|kdir| !kdir.is_empty())?);
+    Some(match (kdir.strip_prefix("~"), env::var_os("HOME")) {
+        (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
+        _ => kdir,
+    })
+}

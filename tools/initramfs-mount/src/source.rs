@@ -81,8 +81,7 @@ pub fn prepare(base: &Base) -> Result<()> {
         base.sources.display(),
         dirty.trim_end()
     );
-    let identity =
-        identity().unwrap_or(("initramfs-mount".into(), "initramfs-mount@localhost".into()));
+    let identity = identity(&paths::top()).unwrap_or_else(nobody);
     let commit = git.commit_series(&Patch::series(release)?, &identity, false)?;
     if git.run(&["rev-parse", "HEAD"])?.trim() != commit {
         git.run(&["reset", "-q", "--hard", &commit])?;
@@ -102,13 +101,32 @@ pub fn prepare(base: &Base) -> Result<()> {
     Ok(())
 }
 
-/// The name and mail address that git knows of whoever runs this.
-pub fn identity() -> Option<(String, String)> {
+/// The name and mail address that git knows, in this folder, of whoever runs this.
+pub fn identity(dir: &Path) -> Option<(String, String)> {
     let value = |key| {
-        let value = output(Command::new("git").args(["config", key])).ok()?;
+        let value = Git(dir).run(&["config", key]).ok()?;
         Some(value.trim().to_owned()).filter(|value| !value.is_empty())
     };
     Some((value("user.name")?, value("user.email")?))
+}
+
+/// What to say where nobody's name will do.
+pub const NO_IDENTITY: &str =
+    "git does not know who you are: run `git config --global user.name 'Your Name'` and \
+     `git config --global user.email you@example.org`";
+
+/// The name of commits that only this machine sees.
+pub fn nobody() -> (String, String) {
+    ("initramfs-mount".into(), "initramfs-mount@localhost".into())
+}
+
+/// A diff with the one who looks after what it brings, where it asks for that.
+pub fn signed(diff: &Path, maintainer: &str) -> Result<tempfile::NamedTempFile> {
+    let text =
+        fs::read_to_string(diff).with_context(|| format!("can't read {}", diff.display()))?;
+    let signed = tempfile::NamedTempFile::new()?;
+    fs::write(signed.path(), text.replace("@MAINTAINER@", maintainer))?;
+    Ok(signed)
 }
 
 /// A git repository with kernel sources in it.
@@ -164,11 +182,12 @@ impl Git<'_> {
         git(&["read-tree", &parent])?;
         for patch in series {
             if let Some(diff) = &patch.diff {
+                let signed = signed(diff, &format!("{name} <{email}>"))?;
                 git(&[
                     "apply",
                     "--cached",
                     "--whitespace=nowarn",
-                    &diff.to_string_lossy(),
+                    &signed.path().to_string_lossy(),
                 ])
                 .with_context(|| {
                     format!("{} does not apply to {}", diff.display(), self.0.display())
