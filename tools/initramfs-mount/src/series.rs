@@ -4,18 +4,25 @@
 
 use crate::{
     base::Base,
+    cmd::output,
     paths,
     source::{self, Git, Patch, PRISTINE},
 };
 use anyhow::{ensure, Context, Result};
 use clap::Args;
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 #[derive(Args)]
 pub struct Options {
     /// The version, from the second on
     #[arg(long)]
     reroll: Option<u32>,
+    /// A file with what has changed since the version before, for the cover letter
+    #[arg(long, requires = "reroll")]
+    changelog: Option<PathBuf>,
     /// For comments, not to be merged
     #[arg(long)]
     rfc: bool,
@@ -29,52 +36,29 @@ pub fn write(base: &Base, options: &Options) -> Result<()> {
     let release = base
         .release
         .context("KDIR= has no series of ours: use BASE=")?;
-    let (name, email) = source::identity().context(
-        "git does not know who you are: run `git config --global user.name 'Your Name'` and \
-         `git config --global user.email you@example.org`",
-    )?;
+    let who = source::identity(&paths::top()).context(source::NO_IDENTITY)?;
     source::prepare(base)?;
     let git = Git(&base.sources);
-    let commit = git.commit_series(
-        &Patch::series(release)?,
-        &(name.clone(), email.clone()),
-        true,
-    )?;
+    let commit = git.commit_series(&Patch::series(release)?, &who, true)?;
 
     let dir = paths::top().join("outgoing").join(&base.name);
     if dir.exists() {
         fs::remove_dir_all(&dir).with_context(|| format!("can't empty {}", dir.display()))?;
     }
-    let mut format = git.command();
-    format
-        .args([
-            "-c",
-            &format!("user.name={name}"),
-            "-c",
-            &format!("user.email={email}"),
-        ])
-        .args(["format-patch", "-q", "--cover-letter", "--no-base", "-o"])
-        .arg(&dir);
-    let words = [(options.rfc, "RFC"), (options.resend, "RESEND")];
-    let words: Vec<_> = words
+    let words = [(options.rfc, "RFC "), (options.resend, "RESEND ")];
+    let words: String = words
         .iter()
         .filter(|(on, _)| *on)
         .map(|(_, word)| *word)
         .collect();
-    format.arg(format!(
-        "--subject-prefix={}",
-        [&words[..], &["PATCH"]].concat().join(" ")
-    ));
+    let mut arguments = vec![
+        "--cover-letter".to_owned(),
+        format!("--subject-prefix={words}PATCH"),
+    ];
     if let Some(reroll) = options.reroll {
-        format.args(["-v", &reroll.to_string()]);
+        arguments.push(format!("--reroll-count={reroll}"));
     }
-    crate::cmd::output(format.arg(format!("{PRISTINE}..{commit}")))?;
-
-    let mut patches: Vec<_> = fs::read_dir(&dir)?
-        .flatten()
-        .map(|file| file.path())
-        .collect();
-    patches.sort();
+    let patches = format(&git, &commit, &dir, &who, &arguments)?;
     let cover = patches
         .first()
         .context("git format-patch has left nothing")?;
@@ -84,6 +68,12 @@ pub fn write(base: &Base, options: &Options) -> Result<()> {
     let (subject, body) = message
         .split_once("\n\n")
         .context("the cover letter has no subject")?;
+    let mut body = body.trim_end().to_owned();
+    if let (Some(file), Some(version)) = (&options.changelog, options.reroll) {
+        let changes = fs::read_to_string(file)
+            .with_context(|| format!("can't read the changelog {}", file.display()))?;
+        body += &format!("\n\nChanges in v{version}:\n{}", changes.trim_end());
+    }
     let text = fs::read_to_string(cover)?;
     ensure!(
         text.contains("*** SUBJECT HERE ***"),
@@ -92,7 +82,7 @@ pub fn write(base: &Base, options: &Options) -> Result<()> {
     );
     let text = text
         .replace("*** SUBJECT HERE ***", subject)
-        .replace("*** BLURB HERE ***", body.trim_end());
+        .replace("*** BLURB HERE ***", &body);
     fs::write(cover, text)?;
     for patch in &patches {
         println!("{}", patch.display());
@@ -103,4 +93,29 @@ pub fn write(base: &Base, options: &Options) -> Result<()> {
         dir.display()
     );
     Ok(())
+}
+
+/// Writes the commits of a series up to `commit` as mails, and returns their files in order.
+pub fn format(
+    git: &Git<'_>,
+    commit: &str,
+    dir: &Path,
+    (name, email): &(String, String),
+    options: &[String],
+) -> Result<Vec<PathBuf>> {
+    output(
+        git.command()
+            .args(["-c", &format!("user.name={name}")])
+            .args(["-c", &format!("user.email={email}")])
+            .args(["format-patch", "-q", "--no-base", "-o"])
+            .arg(dir)
+            .args(options)
+            .arg(format!("{PRISTINE}..{commit}")),
+    )?;
+    let mut mails: Vec<_> = fs::read_dir(dir)?
+        .flatten()
+        .map(|file| file.path())
+        .collect();
+    mails.sort();
+    Ok(mails)
 }
