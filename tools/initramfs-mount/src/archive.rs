@@ -235,6 +235,7 @@ pub fn busybox() -> Result<Archive> {
         "test",
         "touch",
         "tr",
+        "uniq",
         "umount",
         "unshare",
         "wc",

@@ -5,13 +5,19 @@
 use crate::{
     archive::{self, compress, pad, Archive, COMPRESSIONS},
     base::Base,
+    cmd::{output, program},
     disk, guest,
-    kernel::Variant,
+    kernel::{self, Variant},
     qemu::{Boot, Machine},
 };
 use anyhow::{bail, Context, Result};
 use libtest_mimic::{Failed, Trial};
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
 
 /// The panic that a test may be about is no failure.
 const PANIC: &str = "Kernel panic";
@@ -21,7 +27,8 @@ pub struct Lab {
     kernel: PathBuf,
     builtin: PathBuf,
     disk: PathBuf,
-    release: String,
+    has_nullfs: bool,
+    sources: PathBuf,
     _dir: tempfile::TempDir,
 }
 
@@ -34,7 +41,8 @@ impl Lab {
             kernel: base.vmlinuz(),
             builtin: base.variant(Variant::BuiltIn),
             disk: image,
-            release: base.name.clone(),
+            has_nullfs: base.has_nullfs(),
+            sources: base.sources.clone(),
             _dir: dir,
         })
     }
@@ -66,11 +74,6 @@ impl Lab {
             initrd: Some(archive.into()),
             ..self.disk()
         }
-    }
-
-    /// Whether pivot_root works in an initramfs without the feature.
-    fn has_nullfs(&self) -> bool {
-        self.release != "6.12"
     }
 }
 
@@ -264,7 +267,8 @@ situations! {
         pivots, pivots_and_gives_memory_back, is_rootfs_when_off, has_a_console_of_its_own,
         of_several_archives, of_several_compressions, by_rdinit, has_all_kinds_of_files,
         after_junk, without_retained_initrd, with_retained_initrd, of_zero_padded_archive,
-        is_what_usermode_helpers_see,
+        is_what_usermode_helpers_see, is_what_findmnt_shows, leaves_kernel_threads_where_they_are,
+        is_left_by_the_selftest,
     }
     options {
         initramfs_options, rootflags, initramfs_options_come_first, rootflags_belong_to_a_root,
@@ -321,14 +325,14 @@ mod root {
             .archive(guest::reporter("archive")?.finish())
             .append("initramfs_mount=0");
         let report = Report::of(&machine)?;
-        let works = if lab.has_nullfs() { "ok" } else { "failed" };
+        let works = if lab.has_nullfs { "ok" } else { "failed" };
         report
             .says("init: archive")?
             .says(&format!("pivot_root: {works}"))?
             .never_logs("initramfs_mount: ")?;
         let root = report.line("root")?;
         report.check(
-            root.starts_with("rootfs") || lab.has_nullfs(),
+            root.starts_with("rootfs") || lab.has_nullfs,
             format!("the root is {root:?}"),
         )?;
         Ok(())
@@ -497,6 +501,63 @@ mod root {
             b"#!/bin/sh\nread x < /proc/self/mountinfo\necho yes > /helped\n",
         );
         Report::of(&lab.archive(archive.finish()))?.says("helper: yes")?;
+        Ok(())
+    }
+
+    /// One root, at the top of a tree in which each mount has another number.
+    pub fn is_what_findmnt_shows(lab: &Lab) -> Result<()> {
+        let script = "
+            echo \"root: $(findmnt -n -o SOURCE,FSTYPE,PROPAGATION / | tr -s ' ')\"
+            echo \"tops: $(findmnt -n -l -o TARGET | head -n 1) $(findmnt -n -o TARGET | grep -c '^/')\"
+            ids=$(cut -d ' ' -f 1 /proc/self/mountinfo)
+            [ \"$(echo \"$ids\" | sort | uniq -d)\" ] || echo 'ids: differ'";
+        let archive = guest::with_programs(&[("findmnt", "util-linux")], script)?;
+        let report = Report::of(&lab.archive(archive.finish()))?;
+        report
+            .says("root: rootfs tmpfs private")?
+            .says("tops: / 1")?
+            .says("ids: differ")?;
+        Ok(())
+    }
+
+    /// They share the root of the first process, but for where they have nullfs.
+    pub fn leaves_kernel_threads_where_they_are(lab: &Lab) -> Result<()> {
+        let archive =
+            guest::with_programs(&[], "echo \"kthreadd: $(stat -f -c %t /proc/2/root)\"")?;
+        let report = Report::of(&lab.archive(archive.finish()))?;
+        // The magic numbers of nullfs and tmpfs.
+        let magic = if lab.has_nullfs {
+            "4e554c4c"
+        } else {
+            "1021994"
+        };
+        report.says(&format!("kthreadd: {magic}"))?;
+        Ok(())
+    }
+
+    /// The series' own selftest, which tells on any kernel.
+    pub fn is_left_by_the_selftest(lab: &Lab) -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let source = lab.sources.join("tools/testing/selftests/initramfs_mount");
+        let mut make = Command::new("make");
+        output(
+            make.arg("-C")
+                .arg(source)
+                .arg(format!("OUTPUT={}", dir.path().display()))
+                .env_remove("MAKEFLAGS")
+                .env_remove("MAKELEVEL"),
+        )?;
+        let archive = guest::with_programs(&[], "/selftest; ls /")?
+            .copy(&dir.path().join("initramfs_mount_test"), "selftest")?
+            .finish();
+        Report::of(&lab.archive(&archive[..]))?
+            .says("ok 1 one mount is the root")?
+            .says("ok 2 pivot_root out of the initramfs")?
+            .says("ok 3 umount of the old root")?
+            .never_says("initramfs_mount_test.")?;
+        let off = lab.archive(&archive[..]).append("initramfs_mount=0");
+        let pivots = if lab.has_nullfs { "ok" } else { "not ok" };
+        Report::of(&off)?.says(&format!("{pivots} 2 pivot_root out of the initramfs"))?;
         Ok(())
     }
 }
@@ -911,7 +972,7 @@ mod built_in {
 
     pub fn when_off(lab: &Lab) -> Result<()> {
         let report = Report::of(&machine(lab, None).append("initramfs_mount=0"))?;
-        let works = if lab.has_nullfs() { "ok" } else { "failed" };
+        let works = if lab.has_nullfs { "ok" } else { "failed" };
         report
             .says("init: builtin")?
             .says(&format!("pivot_root: {works}"))?;
@@ -1002,7 +1063,7 @@ exec /bin/sh /inside
             .replace("pivot root", "pivot_root");
         for (name, ..) in RUNTIMES {
             report.check(
-                (report.line(name)? == "0") == lab.has_nullfs(),
+                (report.line(name)? == "0") == lab.has_nullfs,
                 format!("{name}, off"),
             )?;
         }
@@ -1011,11 +1072,58 @@ exec /bin/sh /inside
             .filter(|line| line.contains("pivot_root"))
             .count();
         report.check(
-            lab.has_nullfs() || errors >= RUNTIMES.len(),
+            lab.has_nullfs || errors >= RUNTIMES.len(),
             format!("{errors} errors"),
         )?;
         Ok(())
     }
+}
+
+/// Boots the kernel of a Debian package from a disk that the package has been unpacked to, and with
+/// an archive.
+pub fn packages(base: &Base) -> Result<()> {
+    let built = kernel::packages(base)?;
+    let package = built
+        .iter()
+        .find(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("linux-image-") && !name.contains("-dbg")
+        })
+        .context("there is no package linux-image-*")?;
+    let dir = tempfile::tempdir()?;
+    let unpacked = dir.path().join("root");
+    let unpack = |root: &Path| {
+        let dpkg = program("dpkg-deb", "dpkg")?;
+        output(Command::new(dpkg).arg("-x").arg(package).arg(root)).map(drop)
+    };
+    unpack(&unpacked)?;
+    let kernel = fs::read_dir(unpacked.join("boot"))?
+        .flatten()
+        .map(|file| file.path())
+        .find(|path| path.to_string_lossy().contains("/vmlinuz-"))
+        .context("the package has no kernel")?;
+
+    let disk = dir.path().join("disk.img");
+    let init = guest::init(
+        "echo \"init: disk\"
+        grep INITRAMFS_MOUNT= /boot/config-$(uname -r)
+        [ -e /boot/vmlinuz-$(uname -r) ] && echo 'kernel: there'",
+    );
+    disk::make_with(&disk, "ext4", 128, ("sbin/init", &init), unpack)?;
+    let machine = Machine {
+        disk: Some(disk),
+        ..Machine::new(&kernel).append("root=/dev/vda")
+    };
+    Report::of(&machine)?
+        .says("init: disk")?
+        .says("CONFIG_INITRAMFS_MOUNT=y")?
+        .says("kernel: there")?;
+    let machine = Machine {
+        initrd: Some(guest::reporter("archive")?.finish()),
+        ..machine
+    };
+    Report::of(&machine)?.is_root_mount("archive", "ramfs")?;
+    Ok(())
 }
 
 /// The size of archives whose memory is looked for.

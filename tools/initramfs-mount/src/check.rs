@@ -3,11 +3,12 @@
 //! The gates: what a reviewer would run by hand.
 
 use crate::{
+    apply,
     base::Base,
     bench,
     cmd::{output, program, watch},
-    kernel::{self, Build},
-    paths,
+    kernel::{self, Build, Variant},
+    paths, series,
     source::{Git, Patch, PRISTINE},
     toolchain::Toolchain,
 };
@@ -33,6 +34,9 @@ const C_FILES: &[&str] = &[
     "main.o",
 ];
 
+/// The objects that it has a fix for.
+const LIB_FILES: &[&str] = &["lib/decompress_bunzip2.o", "lib/decompress_unlz4.o"];
+
 /// A gate's name, and what it does.
 pub type Gate = (&'static str, fn(&Base) -> Result<()>);
 
@@ -43,12 +47,16 @@ pub const GATES: &[Gate] = &[
     ("host_tests", host_tests),
     ("rustfmt", rustfmt),
     ("checkpatch", checkpatch),
+    ("patch_and_unpatch", apply::check),
     ("off_is_off", off_is_off),
     ("init_only", init_only),
     ("modpost", modpost),
     ("cost", bench::run),
     ("warnings", warnings),
     ("rustdoc", rustdoc),
+    ("sparse", sparse),
+    ("kernel_doc", kernel_doc),
+    ("sphinx", sphinx),
 ];
 
 fn cargo(args: &[&str]) -> Result<()> {
@@ -100,27 +108,14 @@ fn rustfmt(base: &Base) -> Result<()> {
     Ok(())
 }
 
-/// Each patch through checkpatch. MAINTAINERS is none of ours to fill before there is a mail
-/// address to put there, so that the question after it is not asked.
+/// Each patch through checkpatch.
 fn checkpatch(base: &Base) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let release = base.release.context("KDIR= has no series of ours")?;
     let git = Git(&base.sources);
     let identity = ("A Developer".to_owned(), "developer@example.org".to_owned());
     let commit = git.commit_series(&Patch::series(release)?, &identity, true)?;
-    let range = format!("{PRISTINE}..{commit}");
-    git.run(&[
-        "format-patch",
-        "-q",
-        "-o",
-        &dir.path().to_string_lossy(),
-        &range,
-    ])?;
-    let mut patches: Vec<_> = fs::read_dir(dir.path())?
-        .flatten()
-        .map(|file| file.path())
-        .collect();
-    patches.sort();
+    let patches = series::format(&git, &commit, dir.path(), &identity, &[])?;
     let said = Command::new(program("perl", "perl")?)
         .current_dir(&base.sources)
         .args([
@@ -129,7 +124,6 @@ fn checkpatch(base: &Base) -> Result<()> {
             "--no-summary",
             "--terse",
         ])
-        .args(["--ignore", "FILE_PATH_CHANGES"])
         .args(&patches)
         .output()?;
     let said = String::from_utf8_lossy(&said.stdout);
@@ -145,23 +139,14 @@ fn checkpatch(base: &Base) -> Result<()> {
 fn off_is_off(base: &Base) -> Result<()> {
     let toolchain = Toolchain::find()?;
     let ours = off(base, &toolchain)?;
-    let sources = base.dir.join("pristine");
-    if !sources.join("Makefile").is_file() {
-        let path = sources.to_string_lossy().into_owned();
-        Git(&base.sources).run(&["worktree", "prune"])?;
-        Git(&base.sources).run(&["worktree", "add", "-q", "--detach", &path, PRISTINE])?;
-    }
-    let pristine = Base {
-        sources,
-        ..base.clone()
-    };
-    let theirs = Build::new(&pristine, &toolchain, "obj-pristine");
+    let pristine = base.beside("pristine", PRISTINE)?;
+    let theirs = Build::new(&pristine, &toolchain, "obj");
     theirs.configure(&kernel::fragments(base), "")?;
     let dirs = ["init/", "usr/", "fs/"];
-    build_off(
-        &theirs,
+    theirs.build(
         "building init/, usr/ and fs/ without our patches",
-        "pristine.log",
+        "build.log",
+        &dirs,
     )?;
 
     let mut objects = Vec::new();
@@ -215,24 +200,12 @@ fn off<'a>(base: &'a Base, toolchain: &'a Toolchain) -> Result<Build<'a>> {
         &kernel::fragments(base),
         "# CONFIG_INITRAMFS_MOUNT is not set\n",
     )?;
-    build_off(
-        &build,
+    build.build(
         "building init/, usr/ and fs/ without the option",
         "off.log",
+        &["init/", "usr/", "fs/"],
     )?;
     Ok(build)
-}
-
-fn build_off(build: &Build<'_>, what: &str, log: &str) -> Result<()> {
-    let name = build
-        .base
-        .sources
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy();
-    // With ccache the sources' paths are relative to the objects, and in them.
-    let flags = format!("KCFLAGS=-fmacro-prefix-map=../{name}/=");
-    build.build(what, log, &[&flags, "init/", "usr/", "fs/"])
 }
 
 /// All that the component brings is freed after boot, and it is small.
@@ -377,19 +350,11 @@ fn modpost(base: &Base) -> Result<()> {
 /// Builds what we touch with W=1 and CLIPPY=1, with the KUnit tests.
 fn warnings(base: &Base) -> Result<()> {
     let toolchain = Toolchain::find()?;
-    let build = Build::new(base, &toolchain, "obj-lint");
-    build.configure(
-        &[paths::config("kunit.config"), kernel::kunitconfig(base)],
-        "",
-    )?;
+    let build = kernel::variant(base, &toolchain, Variant::KUnit)?;
     let mut command = build.make();
-    command.args([
-        "W=1",
-        "CLIPPY=1",
-        "init/",
-        "rust/",
-        "lib/decompress_unlz4.o",
-    ]);
+    command
+        .args(["W=1", "CLIPPY=1", "init/", "rust/"])
+        .args(LIB_FILES);
     // All of it, or there would be nothing to warn of the second time.
     for dir in ["init", "rust/kernel.o"] {
         let path = build.objects.join(dir);
@@ -407,7 +372,7 @@ fn warnings(base: &Base) -> Result<()> {
 
 fn rustdoc(base: &Base) -> Result<()> {
     let toolchain = Toolchain::find()?;
-    let build = Build::new(base, &toolchain, "obj-lint");
+    let build = kernel::variant(base, &toolchain, Variant::KUnit)?;
     let _ = fs::remove_dir_all(
         build
             .objects
@@ -417,14 +382,112 @@ fn rustdoc(base: &Base) -> Result<()> {
     about(&fs::read_to_string(base.log("rustdoc.log"))?, &files(base)?)
 }
 
+/// sparse has nothing to say of the C files that we touch which it would not say without us.
+fn sparse(base: &Base) -> Result<()> {
+    let toolchain = Toolchain::find()?;
+    let ours = sparse_of(&Build::new(base, &toolchain, "obj"))?;
+    let pristine = base.beside("pristine", PRISTINE)?;
+    let theirs = sparse_of(&Build::new(&pristine, &toolchain, "obj"))?;
+    let new: Vec<_> = ours.difference(&theirs).cloned().collect();
+    ensure!(
+        new.is_empty(),
+        "sparse has something to say:\n{}",
+        new.join("\n")
+    );
+    Ok(())
+}
+
+/// What sparse says of those files, without the numbers of lines.
+fn sparse_of(build: &Build<'_>) -> Result<BTreeSet<String>> {
+    let sparse = program("sparse", "sparse")?;
+    let log = build.base.log("sparse.log");
+    let mut make = build.make();
+    // Debian's sparse is older than that keyword, which newer kernels ask it for.
+    let check = format!("CHECK={} -D__typeof_unqual__=__typeof__", sparse.display());
+    make.arg("C=2").arg(check);
+    let objects = C_FILES.iter().map(|file| format!("init/{file}"));
+    make.args(objects).args(LIB_FILES);
+    watch("sparse", &log, &mut make)?;
+    let log = fs::read_to_string(log)?;
+    ensure!(log.contains("  CHECK   "), "sparse has not run");
+    let sources = format!("{}/", build.base.sources.display());
+    let place = regex::Regex::new(r"(\.[ch]):\d+:\d+:")?;
+    Ok(log
+        .lines()
+        .filter(|line| place.is_match(line) && !line.contains("note: "))
+        .map(|line| {
+            place
+                .replace(&line.replace(&sources, ""), "$1:")
+                .into_owned()
+        })
+        .collect())
+}
+
+/// The comments of what we touch that kernel-doc reads are as it wants them.
+fn kernel_doc(base: &Base) -> Result<()> {
+    let c_files = files(base)?
+        .into_iter()
+        .filter(|file| file.ends_with(".c") || file.ends_with(".h"));
+    let mut kernel_doc = Command::new(base.sources.join("scripts/kernel-doc"));
+    output(
+        kernel_doc
+            .current_dir(&base.sources)
+            .args(["-none", "-Werror"])
+            .args(c_files),
+    )
+    .context("kernel-doc has something to say")?;
+    Ok(())
+}
+
+/// The pages that we touch, with the kernel's settings and without the hundreds of others.
+fn sphinx(base: &Base) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    // The kernel's extensions look for these names.
+    let pages = dir.path().join("Documentation");
+    fs::create_dir(&pages)?;
+    let admin_guide = base.sources.join("Documentation/admin-guide");
+    for file in [
+        "initramfs-mount.rst",
+        "kernel-parameters.rst",
+        "kernel-parameters.txt",
+    ] {
+        let from = admin_guide.join(file);
+        fs::copy(&from, pages.join(file))
+            .with_context(|| format!("can't read {}", from.display()))?;
+    }
+    fs::copy(
+        base.sources.join("MAINTAINERS"),
+        dir.path().join("MAINTAINERS"),
+    )?;
+    let index = "Pages\n=====\n\n.. toctree::\n\n   initramfs-mount\n   kernel-parameters\n";
+    fs::write(pages.join("index.rst"), index)?;
+    output(
+        Command::new(program("sphinx-build", "python3-sphinx")?)
+            .current_dir(&base.sources)
+            .env("srctree", &base.sources)
+            .env("BUILDDIR", dir.path().join("out"))
+            .args(["-q", "-W", "--keep-going", "-b", "html"])
+            .args(["-c", "Documentation"])
+            .arg(&pages)
+            .arg(dir.path().join("out")),
+    )
+    .context("Sphinx has something to say")?;
+    let index = fs::read_to_string(admin_guide.join("index.rst"))?;
+    ensure!(
+        index.lines().any(|line| line.trim() == "initramfs-mount"),
+        "the admin guide's index does not list the page"
+    );
+    Ok(())
+}
+
 /// All files that the series makes or changes.
-fn files(base: &Base) -> Result<Vec<String>> {
+pub fn files(base: &Base) -> Result<Vec<String>> {
     let changed = Git(&base.sources).run(&["diff", "--name-only", PRISTINE, "HEAD"])?;
     Ok(changed.lines().map(str::to_owned).collect())
 }
 
 /// Fails if a compiler warns of one of these files.
-fn about(log: &str, files: &[String]) -> Result<()> {
+pub fn about(log: &str, files: &[String]) -> Result<()> {
     let lines: Vec<_> = log.lines().collect();
     for (i, line) in lines.iter().enumerate() {
         let place = ["warning:", "error:", "-->"]

@@ -10,6 +10,7 @@ use std::{
     io::{BufRead, BufReader, IsTerminal, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -97,7 +98,7 @@ pub struct Progress {
     what: String,
     bar: Option<ProgressBar>,
     start: Instant,
-    said: std::cell::Cell<Instant>,
+    said: Mutex<Instant>,
 }
 
 impl Progress {
@@ -118,15 +119,20 @@ impl Progress {
             what: what.to_owned(),
             bar,
             start: Instant::now(),
-            said: Instant::now().into(),
+            said: Mutex::new(Instant::now()),
         }
     }
 
     pub fn line(&self, line: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(line.trim().to_owned());
-        } else if self.said.get().elapsed() > Duration::from_secs(30) {
-            self.said.set(Instant::now());
+            return;
+        }
+        let Ok(mut said) = self.said.lock() else {
+            return;
+        };
+        if said.elapsed() > Duration::from_secs(30) {
+            *said = Instant::now();
             eprintln!(
                 "    {:>4} s  {}",
                 self.start.elapsed().as_secs(),

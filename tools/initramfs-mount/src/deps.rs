@@ -69,6 +69,8 @@ fn packages() -> Vec<(&'static str, &'static [&'static str])> {
             "archives, in each compression that the kernel knows",
             &["gzip", "bzip2", "xz-utils", "lzop", "lz4", "zstd"],
         ),
+        ("Debian packages of a kernel", &["debhelper", "dpkg-dev"]),
+        ("its documentation", &["python3-sphinx", "graphviz"]),
         ("booting", &["qemu-system-x86", "e2fsprogs"]),
         (
             "virtme-ng",

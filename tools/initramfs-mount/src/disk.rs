@@ -18,6 +18,17 @@ use std::{
 /// Makes a file system image in `image`, of the type `fs` and with so many MiB, that holds busybox
 /// and runs `init` as `name`.
 pub fn make(image: &Path, fs: &str, mib: u32, name: &str, init: &str) -> Result<()> {
+    make_with(image, fs, mib, (name, init), |_| Ok(()))
+}
+
+/// The same, with what `fill` puts there.
+pub fn make_with(
+    image: &Path,
+    fs: &str,
+    mib: u32,
+    (name, init): (&str, &str),
+    fill: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
     let dir = tempfile::tempdir().context("can't make a folder for a disk image")?;
     let root = dir.path();
     for sub in [
@@ -38,6 +49,7 @@ pub fn make(image: &Path, fs: &str, mib: u32, name: &str, init: &str) -> Result<
         fs::write(&path, script)?;
         fs::set_permissions(&path, Permissions::from_mode(0o755))?;
     }
+    fill(root)?;
     output(
         Command::new(program("mke2fs", "e2fsprogs")?)
             .args(["-q", "-F", "-t", fs, "-E", "root_owner=0:0", "-d"])

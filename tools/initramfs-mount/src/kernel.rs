@@ -5,12 +5,12 @@
 use crate::{
     base::Base,
     cmd::{output, watch},
-    guest, paths, source,
+    guest, kunit, paths, source,
     toolchain::Toolchain,
 };
 use anyhow::{ensure, Context, Result};
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -50,18 +50,13 @@ impl Variant {
                 );
                 (fragments(base), extra)
             }
-            Self::KUnit => (
-                vec![paths::config("kunit.config"), kunitconfig(base)],
-                String::new(),
-            ),
+            Self::KUnit => {
+                let own = [paths::config("kunit.config")];
+                let fragments = own.into_iter().chain(kunit::configs(base));
+                (fragments.collect(), String::new())
+            }
         })
     }
-}
-
-/// The configuration that kunit.py is given.
-pub fn kunitconfig(base: &Base) -> PathBuf {
-    base.sources
-        .join("tools/testing/kunit/configs/initramfs_mount.config")
 }
 
 impl Base {
@@ -152,6 +147,35 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
+    /// Takes somebody's configuration, with the option in addition.
+    fn configure_from(&self, config: &Path) -> Result<()> {
+        let given = fs::read_to_string(config)
+            .with_context(|| format!("can't read CONFIG={}", config.display()))?;
+        fs::create_dir_all(&self.objects)
+            .with_context(|| format!("can't make {}", self.objects.display()))?;
+        let ours = "CONFIG_RUST=y\nCONFIG_INITRAMFS_MOUNT=y\n";
+        let mut wanted = ours.to_owned();
+        loop {
+            fs::write(self.objects.join(".config"), format!("{given}\n{wanted}"))?;
+            output(self.make().arg("olddefconfig"))?;
+            let got = fs::read_to_string(self.objects.join(".config"))?;
+            if missing(ours, &got).is_empty() {
+                return Ok(());
+            }
+            // Debian has it, and until 6.14 it excludes Rust.
+            let modversions = "# CONFIG_MODVERSIONS is not set\n";
+            ensure!(
+                got.contains("CONFIG_MODVERSIONS=y\n") && !wanted.contains(modversions),
+                "{} does not go together with CONFIG_RUST and CONFIG_INITRAMFS_MOUNT: see what \
+                 they depend on, in init/Kconfig and init/Kconfig.initramfs_mount of {}",
+                config.display(),
+                self.base.sources.display()
+            );
+            println!("Without CONFIG_MODVERSIONS, which CONFIG_RUST does not go together with.");
+            wanted += modversions;
+        }
+    }
+
     /// Builds targets, for instance `bzImage`.
     pub fn build(&self, what: &str, log: &str, targets: &[&str]) -> Result<()> {
         watch(what, &self.base.log(log), self.make().args(targets))
@@ -189,23 +213,35 @@ fn missing(wanted: &str, got: &str) -> Vec<String> {
         .collect()
 }
 
-/// Builds a variant. That of the kernel that `make kernel` leaves starts as a copy of it.
-pub fn build_variant(base: &Base, variant: Variant) -> Result<()> {
-    let toolchain = Toolchain::find()?;
-    let name = variant.name();
-    let build = Build::new(base, &toolchain, &format!("obj-{name}"));
+/// Configures a variant. That of the kernel that `make kernel` leaves starts as a copy of it.
+pub fn variant<'a>(
+    base: &'a Base,
+    toolchain: &'a Toolchain,
+    variant: Variant,
+) -> Result<Build<'a>> {
+    let build = Build::new(base, toolchain, &format!("obj-{}", variant.name()));
     if variant == Variant::BuiltIn {
         build.copy_of(base, "obj")?;
     }
     let (fragments, extra) = variant.fragments(base)?;
     build.configure(&fragments, &extra)?;
+    Ok(build)
+}
+
+/// Builds a variant.
+pub fn build_variant(base: &Base, variant: Variant) -> Result<()> {
+    let name = variant.name();
     let what = format!("building Linux {}, variant {name}", base.name);
-    build.build(&what, &format!("{name}.log"), &["bzImage"])
+    self::variant(base, &Toolchain::find()?, variant)?.build(
+        &what,
+        &format!("{name}.log"),
+        &["bzImage"],
+    )
 }
 
 /// The fragments of the kernel that `make kernel` leaves, and one for a base that needs it.
 pub fn fragments(base: &Base) -> Vec<PathBuf> {
-    let own = paths::config(&format!("{}.config", base.name));
+    let own = paths::config(&format!("{}.config", base.release_name()));
     FRAGMENTS
         .iter()
         .map(|name| paths::config(name))
@@ -232,6 +268,50 @@ pub fn build(base: &Base) -> Result<()> {
         copy_if_changed(&build.objects.join(from), &base.dir.join(to))?;
     }
     Ok(())
+}
+
+/// Builds Debian packages of the kernel that `make kernel` leaves, or of one with the configuration
+/// that `CONFIG=` names. Returns them.
+pub fn packages(base: &Base) -> Result<Vec<PathBuf>> {
+    let toolchain = Toolchain::find()?;
+    let own = env::var_os("CONFIG").filter(|config| !config.is_empty());
+    let build = if let Some(config) = own {
+        source::prepare(base)?;
+        let build = Build::new(base, &toolchain, "obj-deb-own");
+        build.configure_from(Path::new(&config))?;
+        build
+    } else {
+        self::build(base)?;
+        let build = Build::new(base, &toolchain, "obj-deb");
+        build.copy_of(base, "obj")?;
+        build.configure(&fragments(base), "CONFIG_INITRAMFS_MOUNT=y\n")?;
+        build
+    };
+    // They come to lie beside the folder that they are built in.
+    for old in debs(&base.dir)? {
+        fs::remove_file(&old).with_context(|| format!("can't remove {}", old.display()))?;
+    }
+    let what = format!("building packages of Linux {}", base.name);
+    // What it builds with is what was found, and not what Debian's packages would have.
+    build.build(&what, "deb.log", &["bindeb-pkg", "DPKG_FLAGS=-d"])?;
+    let built = debs(&base.dir)?;
+    ensure!(
+        !built.is_empty(),
+        "there are no packages in {}",
+        base.dir.display()
+    );
+    Ok(built)
+}
+
+fn debs(dir: &Path) -> Result<Vec<PathBuf>> {
+    let files = fs::read_dir(dir).with_context(|| format!("can't read {}", dir.display()))?;
+    let mut debs: Vec<_> = files
+        .flatten()
+        .map(|file| file.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .collect();
+    debs.sort();
+    Ok(debs)
 }
 
 fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {

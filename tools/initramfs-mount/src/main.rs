@@ -2,14 +2,18 @@
 
 //! Builds, boots and checks kernels with `CONFIG_INITRAMFS_MOUNT`. The Makefile calls it.
 
+mod apply;
 mod archive;
 mod base;
 mod bench;
+mod bisect;
 mod boots;
 mod check;
 mod cmd;
+mod cuts;
 mod deps;
 mod disk;
+mod dist;
 mod guest;
 mod kernel;
 mod kunit;
@@ -49,6 +53,16 @@ enum Task {
     Kernel,
     /// Write the patch series
     Series(series::Options),
+    /// Apply the series to a tree of your own, KDIR=
+    Patch,
+    /// Take the series out of a tree of your own, KDIR=
+    Unpatch,
+    /// Write patches for distributions, and how to use them
+    Dist,
+    /// Build and boot each commit of the series
+    Bisect,
+    /// Build Debian packages
+    Deb,
     /// Measure the cost at boot
     Bench,
     /// Run the gates: format, lints, checkpatch, sizes
@@ -59,7 +73,7 @@ enum Task {
     /// Run all of the tests
     Test {
         /// The kernel releases to test
-        #[arg(long, value_delimiter = ' ', default_value = "6.12")]
+        #[arg(long, value_delimiter = ' ', default_value = "6.12 7.3")]
         bases: Vec<String>,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
@@ -111,9 +125,20 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             let base = base()?;
             source::prepare(&base)?;
             kunit::user_mode(&base)?;
+            cuts::boot(&base)?;
+            kunit::without_option(&base)?;
             kunit::qemu(&base)?;
         }
         Task::Series(options) => series::write(&base()?, options)?,
+        Task::Patch => apply::patch()?,
+        Task::Unpatch => apply::unpatch()?,
+        Task::Dist => dist::write()?,
+        Task::Bisect => bisect::run(&base()?)?,
+        Task::Deb => {
+            for package in kernel::packages(&base()?)? {
+                println!("{}", package.display());
+            }
+        }
         Task::Bench => {
             let base = base()?;
             kernel::build(&base)?;
@@ -151,10 +176,22 @@ fn test(bases: &[String], args: &[String]) -> Result<ExitCode> {
         passed += 1;
         let mut trials = gates(&base);
         trials.push(trial(&base, "kunit", "user_mode", kunit::user_mode));
+        trials.push(trial(&base, "kunit", "cuts", cuts::boot));
+        if kunit::neighbours(&base).is_some() {
+            trials.push(trial(
+                &base,
+                "kunit",
+                "without_option",
+                kunit::without_option,
+            ));
+        }
         trials.push(trial(&base, "kunit", "x86_64", kunit::qemu));
         trials.push(trial(&base, "kernel", "built_in", |base| {
             kernel::build_variant(base, kernel::Variant::BuiltIn)
         }));
+        if name == "6.12" {
+            trials.push(trial(&base, "kernel", "packages", boots::packages));
+        }
         for conclusion in [
             // Builds use all CPUs by themselves.
             libtest_mimic::run(&arguments(args, Some(1)), trials),
