@@ -120,31 +120,37 @@ impl<'a> Build<'a> {
         let fragment = self.objects.join("fragments.config");
         let config = self.objects.join(".config");
         let unchanged = fs::read_to_string(&fragment).is_ok_and(|old| old == wanted);
-        // A Kconfig file may have changed even if the fragments have not: olddefconfig decides.
-        if !unchanged || !config.is_file() {
-            fs::write(&fragment, &wanted)
-                .with_context(|| format!("can't write {}", fragment.display()))?;
-            output(self.make().arg("allnoconfig"))?;
-            output(
-                Command::new(self.base.sources.join("scripts/kconfig/merge_config.sh"))
-                    .current_dir(&self.base.sources)
-                    .args(["-m", "-r", "-O"])
-                    .arg(&self.objects)
-                    .arg(&config)
-                    .arg(&fragment),
-            )?;
+        let mut merge = !unchanged || !config.is_file();
+        loop {
+            if merge {
+                fs::write(&fragment, &wanted)
+                    .with_context(|| format!("can't write {}", fragment.display()))?;
+                output(self.make().arg("allnoconfig"))?;
+                output(
+                    Command::new(self.base.sources.join("scripts/kconfig/merge_config.sh"))
+                        .current_dir(&self.base.sources)
+                        .args(["-m", "-r", "-O"])
+                        .arg(&self.objects)
+                        .arg(&config)
+                        .arg(&fragment),
+                )?;
+            }
+            output(self.make().arg("olddefconfig"))?;
+            let got = fs::read_to_string(&config)
+                .with_context(|| format!("can't read {}", config.display()))?;
+            let refused = missing(&wanted, &got);
+            if refused.is_empty() {
+                return Ok(());
+            }
+            ensure!(
+                !merge,
+                "{} does not take these lines of the configuration:\n  {}",
+                self.base.name,
+                refused.join("\n  ")
+            );
+            // What has come with a change of the sources has its default.
+            merge = true;
         }
-        output(self.make().arg("olddefconfig"))?;
-        let got = fs::read_to_string(&config)
-            .with_context(|| format!("can't read {}", config.display()))?;
-        let refused = missing(&wanted, &got);
-        ensure!(
-            refused.is_empty(),
-            "{} does not take these lines of the configuration:\n  {}",
-            self.base.name,
-            refused.join("\n  ")
-        );
-        Ok(())
     }
 
     /// Takes somebody's configuration, with the option in addition.
