@@ -96,22 +96,11 @@ impl Trial {
             }
         }
         git.run(&["add", "-A", "-f"])?;
-        let name = format!("user.name={}", who.0);
-        let email = format!("user.email={}", who.1);
-        git.run(&[
-            "-c",
-            &name,
-            "-c",
-            &email,
-            "commit",
-            "-q",
-            "--allow-empty",
-            "-m",
-            "files",
-        ])?;
+        git.run(&["config", "user.name", &who.0])?;
+        git.run(&["config", "user.email", &who.1])?;
+        git.run(&["commit", "-q", "--allow-empty", "-m", "files"])?;
         let Ok(commit) = git.commit_series(series, who, true) else {
-            let misfits: BTreeSet<_> = misfits(&git, series)?.into_iter().collect();
-            let misfits: Vec<_> = misfits.into_iter().collect();
+            let misfits: Vec<_> = misfits(&git, series)?.into_iter().collect();
             bail!("\n  {}", misfits.join("\n  "));
         };
         Ok(Self { dir, commit })
@@ -134,8 +123,8 @@ fn changed_files(series: &[Patch]) -> Result<BTreeSet<String>> {
 }
 
 /// Which hunks of a series don't fit the files in a repository, and why.
-fn misfits(git: &Git<'_>, series: &[Patch]) -> Result<Vec<String>> {
-    let mut found = Vec::new();
+fn misfits(git: &Git<'_>, series: &[Patch]) -> Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
     for diff in series.iter().filter_map(|patch| patch.diff.as_ref()) {
         let text = fs::read_to_string(diff)?;
         let said = git
@@ -152,7 +141,7 @@ fn misfits(git: &Git<'_>, series: &[Patch]) -> Result<Vec<String>> {
                 .strip_prefix("error: ")
                 .and_then(|line| line.split_once(": No such file or directory"))
             {
-                found.push(format!("{missing}: the tree has no such file"));
+                found.insert(format!("{missing}: the tree has no such file"));
             }
             if let Some((name, _)) = line
                 .strip_prefix("Applying patch ")
@@ -166,7 +155,7 @@ fn misfits(git: &Git<'_>, series: &[Patch]) -> Result<Vec<String>> {
             if let Some(hunk) = hunk {
                 let content = fs::read_to_string(git.0.join(file))?;
                 let why = why(&text, file, hunk, &content);
-                found.push(format!("{file}, hunk {hunk}: {why}"));
+                found.insert(format!("{file}, hunk {hunk}: {why}"));
             }
         }
     }
