@@ -387,7 +387,9 @@ fn sparse(base: &Base) -> Result<()> {
     let toolchain = Toolchain::find()?;
     let ours = sparse_of(&Build::new(base, &toolchain, "obj"))?;
     let pristine = base.beside("pristine", PRISTINE)?;
-    let theirs = sparse_of(&Build::new(&pristine, &toolchain, "obj"))?;
+    let theirs = Build::new(&pristine, &toolchain, "obj");
+    theirs.configure(&kernel::fragments(base), "")?;
+    let theirs = sparse_of(&theirs)?;
     let new: Vec<_> = ours.difference(&theirs).cloned().collect();
     ensure!(
         new.is_empty(),
