@@ -39,7 +39,7 @@ fn instructions(base: &Base, append: &str) -> Result<u64> {
         .file("init", 0o755, &[0; 100])
         .finish();
     let machine = Machine {
-        initrd: Some(archive),
+        initrd: Some(archive.into()),
         append: format!("loglevel=8 initcall_debug initramfs_async=0 {append}"),
         icount: true,
         ..Machine::new(&base.vmlinuz())

@@ -51,7 +51,7 @@ fn step(base: &Base, toolchain: &Toolchain, on: bool) -> Result<()> {
     about(&fs::read_to_string(base.log(&log))?, &files(base)?)?;
 
     let boot = Machine {
-        initrd: Some(guest::reporter("archive")?.finish()),
+        initrd: Some(guest::reporter("archive")?.finish().into()),
         ..Machine::new(&build.objects.join("arch/x86/boot/bzImage"))
     }
     .boot()?;

@@ -8,7 +8,7 @@ use crate::{
     cmd::{output, program},
     disk, guest,
     kernel::{self, Variant},
-    qemu::{Boot, Machine},
+    qemu::{Boot, Initrd, Machine},
 };
 use anyhow::{bail, Context, Result};
 use libtest_mimic::{Failed, Trial};
@@ -54,7 +54,7 @@ impl Lab {
     /// A machine that boots this archive.
     fn archive(&self, archive: impl Into<Vec<u8>>) -> Machine {
         Machine {
-            initrd: Some(archive.into()),
+            initrd: Some(Initrd::Bytes(archive.into())),
             ..self.machine()
         }
     }
@@ -71,19 +71,19 @@ impl Lab {
     /// The same, with an archive.
     fn disk_and(&self, archive: impl Into<Vec<u8>>) -> Machine {
         Machine {
-            initrd: Some(archive.into()),
+            initrd: Some(Initrd::Bytes(archive.into())),
             ..self.disk()
         }
     }
 }
 
 /// What a guest has reported, with the console for the message of a failure.
-struct Report(Boot);
+pub struct Report(pub Arc<Boot>);
 
 impl Report {
     /// Boots a machine to its end, and makes sure that the kernel has nothing to complain of.
     fn of(machine: &Machine) -> Result<Self> {
-        let report = Self(machine.boot()?);
+        let report = Self(Arc::new(machine.boot()?));
         report.check(report.0.ended, "the machine did not switch off")?;
         if let Some(complaint) = report.0.complaint()? {
             return report.fail(format!("the console has {complaint:?}"));
@@ -99,7 +99,7 @@ impl Report {
         )
     }
 
-    fn check(&self, ok: bool, what: impl std::fmt::Display) -> Result<&Self> {
+    pub fn check(&self, ok: bool, what: impl std::fmt::Display) -> Result<&Self> {
         if ok {
             Ok(self)
         } else {
@@ -108,7 +108,7 @@ impl Report {
     }
 
     /// Makes sure that the guest has said this line.
-    fn says(&self, line: &str) -> Result<&Self> {
+    pub fn says(&self, line: &str) -> Result<&Self> {
         self.check(
             self.0.guest.lines().any(|l| l == line),
             format!("the guest does not say {line:?}"),
@@ -161,7 +161,7 @@ impl Report {
         }
     }
 
-    fn number(&self, key: &str) -> Result<u64> {
+    pub fn number(&self, key: &str) -> Result<u64> {
         self.line(key)?
             .trim()
             .parse()
@@ -918,7 +918,7 @@ mod built_in {
     fn machine(lab: &Lab, external: Option<Vec<u8>>) -> Machine {
         Machine {
             kernel: lab.builtin.clone(),
-            initrd: external,
+            initrd: external.map(Initrd::Bytes),
             ..lab.machine()
         }
     }
@@ -1119,7 +1119,7 @@ pub fn packages(base: &Base) -> Result<()> {
         .says("CONFIG_INITRAMFS_MOUNT=y")?
         .says("kernel: there")?;
     let machine = Machine {
-        initrd: Some(guest::reporter("archive")?.finish()),
+        initrd: Some(guest::reporter("archive")?.finish().into()),
         ..machine
     };
     Report::of(&machine)?.is_root_mount("archive", "ramfs")?;

@@ -7,6 +7,7 @@ use anyhow::{ensure, Context, Result};
 use regex::Regex;
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
@@ -20,14 +21,29 @@ use std::{
 #[derive(Clone)]
 pub struct Machine {
     pub kernel: PathBuf,
-    pub initrd: Option<Vec<u8>>,
+    pub initrd: Option<Initrd>,
     pub disk: Option<PathBuf>,
     pub append: String,
+    /// What to type at the kernel's console, each once the console has said the first of the two.
+    pub talk: Vec<(&'static str, String)>,
     pub mib: u32,
     pub cpus: u32,
     /// Count instructions, and have time go by with them: a nanosecond each.
     pub icount: bool,
     pub seconds: u64,
+}
+
+/// What a boot loader loads beside the kernel.
+#[derive(Clone)]
+pub enum Initrd {
+    Bytes(Vec<u8>),
+    File(PathBuf),
+}
+
+impl From<Vec<u8>> for Initrd {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes)
+    }
 }
 
 /// What was seen of a boot.
@@ -61,6 +77,7 @@ impl Machine {
             initrd: None,
             disk: None,
             append: String::new(),
+            talk: Vec::new(),
             mib: 256,
             cpus: 1,
             icount: false,
@@ -97,8 +114,13 @@ impl Machine {
             "max",
         ])
         .args(["-accel", accelerator])
+        .arg("-chardev")
+        .arg(format!(
+            "stdio,id=console,signal=off,logfile={}",
+            console.display()
+        ))
+        .args(["-serial", "chardev:console"])
         .args(["-m", &self.mib.to_string(), "-smp", &self.cpus.to_string()])
-        .args(["-serial", &format!("file:{}", console.display())])
         .args(["-serial", &format!("file:{}", guest.display())])
         .arg("-kernel")
         .arg(&self.kernel)
@@ -106,10 +128,16 @@ impl Machine {
             "-append",
             &format!("console=ttyS0 panic=-1 {}", self.append),
         ]);
-        if let Some(initrd) = &self.initrd {
-            let file = dir.path().join("initrd");
-            fs::write(&file, initrd)?;
-            qemu.arg("-initrd").arg(file);
+        match &self.initrd {
+            Some(Initrd::Bytes(bytes)) => {
+                let file = dir.path().join("initrd");
+                fs::write(&file, bytes)?;
+                qemu.arg("-initrd").arg(file);
+            }
+            Some(Initrd::File(file)) => {
+                qemu.arg("-initrd").arg(file);
+            }
+            None => {}
         }
         if let Some(disk) = &self.disk {
             // What a test writes there is nothing to the next one.
@@ -123,16 +151,17 @@ impl Machine {
             qemu.args(["-icount", "shift=0"]);
         }
         let child = qemu
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .context("can't run qemu-system-x86_64")?;
-        let ended = wait(child, Duration::from_secs(self.seconds))?;
-        let read = |path: &Path| {
-            let bytes = fs::read(path).unwrap_or_default();
-            String::from_utf8_lossy(&bytes).replace('\r', "")
-        };
+        let ended = converse(
+            child,
+            || read(&console),
+            &self.talk,
+            Duration::from_secs(self.seconds),
+        )?;
         Ok(Boot {
             console: read(&console),
             guest: read(&guest),
@@ -141,12 +170,37 @@ impl Machine {
     }
 }
 
-/// Waits for a machine to switch itself off; after `limit`, switches it off.
-fn wait(mut child: Child, limit: Duration) -> Result<bool> {
+fn read(path: &Path) -> String {
+    let bytes = fs::read(path).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).replace('\r', "")
+}
+
+/// Waits for a program to end, and types what it waits for. After `limit`, stops it.
+/// Returns whether it ended by itself.
+pub fn converse(
+    mut child: Child,
+    said: impl Fn() -> String,
+    talk: &[(&str, String)],
+    limit: Duration,
+) -> Result<bool> {
     let start = Instant::now();
+    let mut input = child.stdin.take();
+    let (mut talk, mut seen) = (talk.iter(), 0);
+    let mut next = talk.next();
     while start.elapsed() < limit {
         if child.try_wait()?.is_some() {
             return Ok(true);
+        }
+        if let (Some((question, answer)), Some(input)) = (next, &mut input) {
+            let said = said();
+            if let Some(at) = said.get(seen..).and_then(|new| new.find(question)) {
+                seen += at + question.len();
+                // It may have ended meanwhile, which the next round finds.
+                let _ = input
+                    .write_all(format!("{answer}\n").as_bytes())
+                    .and_then(|()| input.flush());
+                next = talk.next();
+            }
         }
         std::thread::sleep(Duration::from_millis(20));
     }
