@@ -91,11 +91,8 @@ pub fn demonstrate(base: &Base) -> Result<()> {
     for value in ["0", "1"] {
         let log = base.log(&format!("run-initramfs_mount={value}.log"));
         println!("\n=== initramfs_mount={value} ===\n");
-        let mut vng = vng(
-            base,
-            &initrd,
-            &format!("rdinit=/init initramfs_mount={value}"),
-        )?;
+        let append = format!("rdinit=/init initramfs_mount={value}");
+        let mut vng = in_terminal(&with_initrd(base, &initrd, &append)?)?;
         watch(
             &format!("booting Linux {} in virtme-ng", base.name),
             &log,
@@ -158,39 +155,28 @@ pub fn shell(base: &Base) -> Result<()> {
         std::io::stdin().is_terminal(),
         "standard input is no terminal, which a shell needs: run it from one, or under `script -qec`"
     );
-    let archive = guest::with_container(guest::on_console(&[("runc", "runc")], SHELL)?)?;
-    let initrd = base.dir.join("shell.cpio");
-    fs::write(&initrd, archive.finish())
-        .with_context(|| format!("can't write {}", initrd.display()))?;
-    let status = command(base, &initrd, "rdinit=/init")?
-        .status()
-        .context("can't run vng")?;
+    let status = shell_command(base, "")?.status().context("can't run vng")?;
     ensure!(status.success(), "vng failed ({status})");
     Ok(())
 }
 
-/// virtme-ng with an archive, and a terminal for it, which it wants whoever watches.
-fn vng(base: &Base, initrd: &Path, append: &str) -> Result<Command> {
-    let vng = command(base, initrd, append)?;
-    let words: Vec<_> = std::iter::once(vng.get_program())
-        .chain(vng.get_args())
-        .map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''")))
-        .collect();
-    let mut script = Command::new(program("script", "bsdutils")?);
-    script.args([
-        "-qec",
-        &format!("timeout 300 {}", words.join(" ")),
-        "/dev/null",
-    ]);
-    for (key, value) in vng.get_envs() {
-        if let Some(value) = value {
-            script.env(key, value);
-        }
-    }
-    Ok(script)
+/// virtme-ng with a shell in an initramfs.
+pub fn shell_command(base: &Base, append: &str) -> Result<Command> {
+    let archive = guest::with_container(guest::on_console(&[("runc", "runc")], SHELL)?)?;
+    let initrd = base.dir.join("shell.cpio");
+    fs::write(&initrd, archive.finish())
+        .with_context(|| format!("can't write {}", initrd.display()))?;
+    with_initrd(base, &initrd, &format!("rdinit=/init {append}"))
 }
 
-fn command(base: &Base, initrd: &Path, append: &str) -> Result<Command> {
+fn with_initrd(base: &Base, initrd: &Path, append: &str) -> Result<Command> {
+    let mut vng = command(base, append)?;
+    vng.arg(format!("--qemu-opts=-initrd {}", initrd.display()));
+    Ok(vng)
+}
+
+/// virtme-ng with the kernel of a base.
+pub fn command(base: &Base, append: &str) -> Result<Command> {
     program("qemu-system-x86_64", "qemu-system-x86")?;
     let path = deps::vng()?;
     // It looks for its other programs in PATH.
@@ -207,7 +193,27 @@ fn command(base: &Base, initrd: &Path, append: &str) -> Result<Command> {
             "--memory",
             "768M",
         ])
-        .args(["--append", append])
-        .arg(format!("--qemu-opts=-initrd {}", initrd.display()));
+        .args(["--append", append]);
     Ok(vng)
+}
+
+/// Gives a command a terminal, which virtme-ng wants whoever watches, and no more than 180 seconds.
+pub fn in_terminal(command: &Command) -> Result<Command> {
+    let words: Vec<_> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''")))
+        .collect();
+    let mut script = Command::new(program("script", "bsdutils")?);
+    script.args([
+        "-qec",
+        // In the background it could not be typed at.
+        &format!("timeout --foreground 180 {}", words.join(" ")),
+        "/dev/null",
+    ]);
+    for (key, value) in command.get_envs() {
+        if let Some(value) = value {
+            script.env(key, value);
+        }
+    }
+    Ok(script)
 }
