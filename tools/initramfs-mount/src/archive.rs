@@ -8,6 +8,7 @@ use crate::{
 };
 use anyhow::{ensure, Context, Result};
 use cpio::newc;
+use regex::bytes::Regex;
 use std::{
     fs,
     io::Write,
@@ -86,17 +87,7 @@ impl Archive {
 
     /// A program of the host with the libraries that it loads, at the same paths.
     pub fn program(mut self, path: &Path) -> Result<Self> {
-        let mut files = vec![path.to_path_buf()];
-        let said = Command::new(program("ldd", "libc-bin")?)
-            .arg(path)
-            .output()?;
-        files.extend(
-            String::from_utf8_lossy(&said.stdout)
-                .split_whitespace()
-                .filter(|word| word.starts_with('/'))
-                .map(Into::into),
-        );
-        for file in files {
+        for file in with_libraries(path)? {
             let name = file.to_string_lossy().trim_start_matches('/').to_owned();
             self = self.parents(&name).copy(&file, &name)?;
         }
@@ -127,6 +118,27 @@ impl Archive {
             Err(e) => unreachable!("a Vec can always be written to: {e}"),
         }
     }
+}
+
+/// Returns a program and the libraries that it loads, with what loads them.
+pub fn with_libraries(path: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = vec![path.to_path_buf()];
+    let bytes = fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
+    // ldd does not know of klibc's.
+    if let Some(loader) = Regex::new(r"/lib/klibc-\w+\.so\x00")?.find(&bytes) {
+        let name = String::from_utf8_lossy(&loader.as_bytes()[..loader.len() - 1]);
+        files.push(name.into_owned().into());
+    }
+    let said = Command::new(program("ldd", "libc-bin")?)
+        .arg(path)
+        .output()?;
+    files.extend(
+        String::from_utf8_lossy(&said.stdout)
+            .split_whitespace()
+            .filter(|word| word.starts_with('/'))
+            .map(Into::into),
+    );
+    Ok(files)
 }
 
 fn write(mut writer: newc::Writer<Vec<u8>>, data: &[u8]) -> Vec<u8> {
@@ -212,11 +224,13 @@ pub fn busybox() -> Result<Archive> {
         "grep",
         "head",
         "id",
+        "ln",
         "ls",
         "mkdir",
         "mknod",
         "mount",
         "mv",
+        "nsenter",
         "pivot_root",
         "poweroff",
         "printf",
@@ -233,6 +247,7 @@ pub fn busybox() -> Result<Archive> {
         "sync",
         "tail",
         "test",
+        "timeout",
         "touch",
         "tr",
         "uniq",

@@ -7,6 +7,7 @@ use crate::{
     cmd::program,
 };
 use anyhow::Result;
+use serde_json::json;
 
 /// The begin of an `/init`.
 const START: &str = "#!/bin/sh
@@ -74,7 +75,8 @@ pub fn reporter(name: &str) -> Result<Archive> {
     Ok(archive::busybox()?.file("init", 0o755, report(name).as_bytes()))
 }
 
-/// Returns an archive with busybox, programs of the host, and a script as `init`.
+/// Returns an archive with busybox, programs of the host, and a script as `init`. busybox prefers
+/// programs of its own; those of the host are in `/real`, too, wherever they are on the host.
 pub fn with_programs(programs: &[(&str, &str)], script: &str) -> Result<Archive> {
     with_init(programs, &init(script))
 }
@@ -85,9 +87,15 @@ pub fn on_console(programs: &[(&str, &str)], script: &str) -> Result<Archive> {
 }
 
 fn with_init(programs: &[(&str, &str)], init: &str) -> Result<Archive> {
-    let mut archive = archive::busybox()?.file("init", 0o755, init.as_bytes());
+    let mut archive = archive::busybox()?
+        .file("init", 0o755, init.as_bytes())
+        .dir("real");
     for (name, package) in programs {
-        archive = archive.program(&program(name, package)?)?;
+        let path = program(name, package)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        archive = archive
+            .program(&path)?
+            .symlink(&format!("real/{name}"), &path.to_string_lossy());
     }
     Ok(archive)
 }
@@ -95,11 +103,45 @@ fn with_init(programs: &[(&str, &str)], init: &str) -> Result<Archive> {
 /// What OCI runtimes want to be mounted.
 pub const CGROUPS: &str = "mount -t cgroup2 cgroup /sys/fs/cgroup\n";
 
-const CONTAINER: &str = r#"{"ociVersion":"1.0.2","process":{"terminal":false,"user":{"uid":0,"gid":0},
-"args":["/bin/sh","/inside"],"env":["PATH=/bin"],"cwd":"/","noNewPrivileges":true},
-"root":{"path":"rootfs","readonly":true},"hostname":"c",
-"mounts":[{"destination":"/proc","type":"proc","source":"proc"}],
-"linux":{"namespaces":[{"type":"pid"},{"type":"mount"},{"type":"ipc"},{"type":"uts"},{"type":"network"}]}}"#;
+/// Returns the `config.json` of a container that runs a command. With a user namespace it has
+/// `CAP_SYS_ADMIN` there, and what else it takes to make mounts and to enter namespaces.
+fn container(command: &[&str], user_namespace: bool) -> String {
+    let mut namespaces = vec!["pid", "mount", "ipc", "uts", "network"];
+    let mut config = json!({
+        "ociVersion": "1.0.2",
+        "process": {
+            "terminal": false,
+            "user": { "uid": 0, "gid": 0 },
+            "args": command,
+            "env": ["PATH=/bin"],
+            "cwd": "/",
+            "noNewPrivileges": true,
+        },
+        "root": { "path": "/c/rootfs", "readonly": true },
+        "hostname": "c",
+        "mounts": [
+            { "destination": "/proc", "type": "proc", "source": "proc" },
+            { "destination": "/dev", "type": "tmpfs", "source": "tmpfs" },
+        ],
+    });
+    if user_namespace {
+        let all = [
+            "CAP_SYS_ADMIN",
+            "CAP_SYS_CHROOT",
+            "CAP_DAC_OVERRIDE",
+            "CAP_CHOWN",
+            "CAP_FOWNER",
+        ];
+        namespaces.push("user");
+        let map = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
+        config["linux"] = json!({ "uidMappings": map, "gidMappings": map });
+        config["process"]["capabilities"] =
+            json!({ "bounding": all, "effective": all, "permitted": all, "inheritable": all });
+    }
+    let namespaces = namespaces.iter().map(|kind| json!({ "type": kind }));
+    config["linux"]["namespaces"] = namespaces.collect();
+    config.to_string()
+}
 
 /// What a container says.
 const INSIDE: &str = r#"echo "container: runs"
@@ -107,24 +149,57 @@ echo "mounts: $(awk '$5 == "/"' /proc/self/mountinfo | wc -l)"
 [ -e /host-file ] || echo "host: out of sight"
 "#;
 
-/// Adds a container for OCI runtimes in `/c`, and a file that it must not see.
+/// Adds containers for OCI runtimes: `/c` says where it is, `/sleep` does nothing for a while, and
+/// `/c-userns` runs `/escape` with capabilities in a user namespace. What they must not see is
+/// `/host-file`.
 pub fn with_container(mut archive: Archive) -> Result<Archive> {
     for dir in [
         "run",
         "c",
+        "c-userns",
+        "sleep",
         "c/rootfs",
         "c/rootfs/bin",
-        "c/rootfs/proc",
         "c/rootfs/dev",
+        "c/rootfs/etc",
+        "c/rootfs/proc",
+        "c/rootfs/tmp",
+        "c/rootfs/usr",
     ] {
         archive = archive.dir(dir);
     }
-    for applet in ["sh", "awk", "wc"] {
+    for applet in [
+        "awk",
+        "cat",
+        "chroot",
+        "cp",
+        "grep",
+        "ln",
+        "mkdir",
+        "mount",
+        "nsenter",
+        "pivot_root",
+        "sh",
+        "sleep",
+        "touch",
+        "umount",
+        "wc",
+    ] {
         archive = archive.symlink(&format!("c/rootfs/bin/{applet}"), "busybox");
+    }
+    let configs = [
+        ("c", container(&["/bin/sh", "/inside"], false)),
+        ("sleep", container(&["/bin/sleep", "300"], false)),
+        (
+            "c-userns",
+            container(&["/bin/sh", "/escape", "/inside"], true),
+        ),
+    ];
+    for (dir, config) in configs {
+        archive = archive.file(&format!("{dir}/config.json"), 0o644, config.as_bytes());
     }
     archive
         .file("host-file", 0o644, b"")
-        .file("c/config.json", 0o644, CONTAINER.as_bytes())
         .file("c/rootfs/inside", 0o644, INSIDE.as_bytes())
         .copy(&archive::busybox_program()?, "c/rootfs/bin/busybox")
 }

@@ -316,7 +316,8 @@ fn download(package: &str, dir: &Path, log: &Path) -> Result<PathBuf> {
         fs::create_dir_all(root.join(sub))?;
     }
     let own = root.join("own.sources");
-    fs::write(&own, debian_sources()?).with_context(|| format!("can't write {}", own.display()))?;
+    fs::write(&own, debian_sources(&["trixie-backports"])?)
+        .with_context(|| format!("can't write {}", own.display()))?;
     let apt = |args: &[&str]| {
         let mut apt = Command::new("apt-get");
         apt.current_dir(dir)
@@ -348,8 +349,8 @@ fn download(package: &str, dir: &Path, log: &Path) -> Result<PathBuf> {
     deb.with_context(|| format!("apt-get download left no package in {}", dir.display()))
 }
 
-/// Returns sources for apt: the suites of Debian that the system has, and trixie-backports.
-fn debian_sources() -> Result<String> {
+/// Returns sources for apt: the suites of Debian that the system has, and `more`.
+pub fn debian_sources(more: &[&str]) -> Result<String> {
     let targets = output(Command::new("apt-get").args([
         "indextargets",
         "--no-release-info",
@@ -371,10 +372,13 @@ fn debian_sources() -> Result<String> {
     let Some((mirror, _)) = suites.iter().find(|(_, suite)| *suite == codename) else {
         bail!("apt has no mirror of Debian {codename}: put one into /etc/apt/sources.list.d");
     };
-    let backports = (mirror.clone(), "trixie-backports".to_owned());
-    if !suites.contains(&backports) {
-        suites.push(backports);
-    }
+    let mirror = mirror.clone();
+    suites.extend(
+        more.iter()
+            .map(|suite| (mirror.clone(), (*suite).to_owned())),
+    );
+    suites.sort();
+    suites.dedup();
     Ok(suites
         .iter()
         .map(|(uri, suite)| {
