@@ -13,14 +13,18 @@ CARGO ?= $(or $(shell command -v cargo || ls $${HOME}/.cargo/bin/cargo 2>/dev/nu
 TOOL := tools/initramfs-mount/target/debug/initramfs-mount
 RUN = KDIR='$(KDIR)' CONFIG='$(CONFIG)' CARGO='$(CARGO)' $(TOOL) --base $(BASE)
 
-.PHONY: help deps run test kernel kunit boot shell check bench series bisect deb dist tree patch \
-	unpatch clean tool
+.PHONY: help deps run test test-all report programs kernel kunit boot shell check bench series \
+	bisect deb dist tree patch unpatch clean tool deps-all
 
 help:
 	@echo 'Targets, with BASE=6.12 unless given:'
 	@echo '  run     the main job: install, fetch, build, and show pivot_root and a'
 	@echo '          container fail without the feature and work with it'
 	@echo '  test    all that CI runs, on each of BASES="$(BASES)"'
+	@echo '  test-all  that, all of the programs, and the report opened in a browser'
+	@echo '  report  run container engines, init systems and distribution images on each'
+	@echo '          of BASES, and leave tables and plots in build/report/index.html'
+	@echo '  programs  those on BASE alone; T=name for some of them'
 	@echo '  kernel  leave vmlinuz, System.map, config and linux/ in build/$$BASE/'
 	@echo '  kunit   run the KUnit tests on user-mode Linux and in QEMU, and boot'
 	@echo '          compressed archives cut off at hundreds of places'
@@ -47,14 +51,23 @@ run: deps
 test: deps
 	@$(RUN) test --bases '$(BASES)' -- $(T)
 
+test-all: deps-all
+	@$(RUN) test --all --bases '$(BASES)' -- $(T)
+
+report: deps-all
+	@$(RUN) report --bases '$(BASES)'
+
 kernel kunit shell bench series bisect deb dist tree patch unpatch: tool
 	@$(RUN) $@ $(ARGS)
 
-boot check: tool
+boot check programs: tool
 	@$(RUN) $@ -- $(T)
 
 deps: tool
 	@$(RUN) deps
+
+deps-all: tool
+	@$(RUN) deps --all
 
 clean:
 	rm -rf build outgoing dist

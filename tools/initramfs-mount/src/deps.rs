@@ -19,8 +19,8 @@ pub fn debian_codename() -> String {
         .to_owned()
 }
 
-/// Packages, and why they are needed.
-fn packages() -> Vec<(&'static str, &'static [&'static str])> {
+/// Packages, and why they are needed; `all` are also those of `make test-all`.
+fn packages(all: bool) -> Vec<(&'static str, &'static [&'static str])> {
     let rust: &[&str] = if debian_codename() == "bookworm" {
         // Debian 12 has its newer compiler under another name.
         &[
@@ -32,6 +32,7 @@ fn packages() -> Vec<(&'static str, &'static [&'static str])> {
     } else {
         &["rustc", "rust-src", "rustfmt", "rust-clippy"]
     };
+    let browser: &[&str] = if all { &["chromium"] } else { &[] };
     vec![
         ("the kernel's Rust", rust),
         (
@@ -84,8 +85,20 @@ fn packages() -> Vec<(&'static str, &'static [&'static str])> {
         ),
         (
             "what runs in an initramfs",
-            &["runc", "crun", "bubblewrap", "libcap2-bin"],
+            &[
+                "runc",
+                "crun",
+                "bubblewrap",
+                "libcap2-bin",
+                "iproute2",
+                "klibc-utils",
+            ],
         ),
+        (
+            "a small Debian in an initramfs, and on a disk",
+            &["mmdebstrap", "uidmap"],
+        ),
+        ("looking at the report", browser),
     ]
 }
 
@@ -95,9 +108,9 @@ fn installed(package: &str) -> bool {
 }
 
 /// Installs what is missing of Debian's packages and of PyPI's, having said what and why.
-pub fn install() -> Result<()> {
+pub fn install(all: bool) -> Result<()> {
     let mut missing = Vec::new();
-    for (why, packages) in packages() {
+    for (why, packages) in packages(all) {
         let these: Vec<_> = packages.iter().copied().filter(|p| !installed(p)).collect();
         if !these.is_empty() {
             println!("For {why}: {}", these.join(" "));

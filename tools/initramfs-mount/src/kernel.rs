@@ -16,7 +16,12 @@ use std::{
 };
 
 /// The fragments of the kernel that is booted here, on top of `allnoconfig`.
-pub const FRAGMENTS: &[&str] = &["small.config", "boot.config", "containers.config"];
+pub const FRAGMENTS: &[&str] = &[
+    "small.config",
+    "boot.config",
+    "containers.config",
+    "distributions.config",
+];
 
 /// Kernels of a base besides the one that `make kernel` leaves.
 #[derive(Clone, Copy, PartialEq)]

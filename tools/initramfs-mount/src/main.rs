@@ -11,14 +11,18 @@ mod boots;
 mod check;
 mod cmd;
 mod cuts;
+mod debian;
 mod deps;
 mod disk;
 mod dist;
 mod guest;
 mod kernel;
 mod kunit;
+mod measure;
 mod paths;
+mod programs;
 mod qemu;
+mod report;
 mod series;
 mod source;
 mod toolchain;
@@ -28,7 +32,10 @@ use anyhow::Result;
 use base::Base;
 use clap::{Parser, Subcommand};
 use libtest_mimic::{Arguments, Failed, Trial};
-use std::process::ExitCode;
+use std::{
+    process::ExitCode,
+    sync::{Arc, Mutex},
+};
 
 #[derive(Parser)]
 struct Cli {
@@ -42,7 +49,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Task {
     /// Install what is missing
-    Deps,
+    Deps {
+        /// Also what only `make test-all` and `make report` take
+        #[arg(long)]
+        all: bool,
+    },
     /// Get the sources and patch them
     Tree,
     /// Show pivot_root and a container, without the feature and with it
@@ -70,11 +81,25 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Run all of the tests
+    /// Run the tests
     Test {
+        /// Also those that CI has no time for
+        #[arg(long)]
+        all: bool,
         /// The kernel releases to test
         #[arg(long, value_delimiter = ' ', default_value = "6.12 7.3")]
         bases: Vec<String>,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run programs in an initramfs and out of it, measure, and write a report
+    Report {
+        /// The kernel releases to run them on
+        #[arg(long, value_delimiter = ' ', default_value = "6.12 7.3")]
+        bases: Vec<String>,
+    },
+    /// Run programs in an initramfs and out of it
+    Programs {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
@@ -101,7 +126,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<ExitCode> {
     let base = || Base::from_env(&cli.base);
     match &cli.command {
-        Task::Deps => deps::install()?,
+        Task::Deps { all } => deps::install(*all)?,
         Task::Tree => source::prepare(&base()?)?,
         Task::Run => {
             let base = base()?;
@@ -157,48 +182,98 @@ fn run(cli: &Cli) -> Result<ExitCode> {
                 libtest_mimic::run(&arguments(args, None), boots::trials(&base)?).exit_code(),
             );
         }
-        Task::Test { bases, args } => return test(bases, args),
+        Task::Programs { args } => {
+            let base = base()?;
+            kernel::build(&base)?;
+            let trials = programs::trials(&base, true, &Arc::default())?;
+            return Ok(libtest_mimic::run(&arguments(args, None), trials).exit_code());
+        }
+        Task::Report { bases } => {
+            let bases: Vec<_> = bases
+                .iter()
+                .map(|name| Base::from_env(name))
+                .collect::<Result<_>>()?;
+            let outcomes = Arc::default();
+            let mut failed = false;
+            for base in &bases {
+                kernel::build(base)?;
+                let trials = programs::trials(base, true, &outcomes)?;
+                failed |= libtest_mimic::run(&arguments(&[], None), trials).has_failed();
+            }
+            println!("{}", report::write(&bases, &taken(&outcomes)?)?.display());
+            if failed {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Task::Test { bases, all, args } => return test(bases, *all, args),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs everything, on each of these bases. The last line says how it went.
-fn test(bases: &[String], args: &[String]) -> Result<ExitCode> {
+/// Takes what the programs came to.
+fn taken(outcomes: &Mutex<Vec<programs::Outcome>>) -> Result<Vec<programs::Outcome>> {
+    let mut outcomes = outcomes
+        .lock()
+        .map_err(|_| anyhow::anyhow!("a test panicked"))?;
+    Ok(std::mem::take(&mut outcomes))
+}
+
+/// Runs the tests on each of these bases. The last line says how it went.
+fn test(bases: &[String], all: bool, args: &[String]) -> Result<ExitCode> {
     let (mut passed, mut failed) = (0, 0);
-    for name in bases {
+    let bases: Vec<_> = bases
+        .iter()
+        .map(|name| Base::from_env(name))
+        .collect::<Result<_>>()?;
+    let outcomes = Arc::default();
+    for base in &bases {
+        let name = &base.name;
         println!("\n=== Linux {name} ===");
-        let base = Base::from_env(name)?;
-        if let Err(e) = kernel::build(&base) {
+        if let Err(e) = kernel::build(base) {
             eprintln!("error: {e:#}");
             failed += 1;
             continue;
         }
         passed += 1;
-        let mut trials = gates(&base);
-        trials.push(trial(&base, "kunit", "user_mode", kunit::user_mode));
-        trials.push(trial(&base, "kunit", "cuts", cuts::boot));
-        if kunit::neighbours(&base).is_some() {
+        let mut trials = gates(base);
+        trials.push(trial(base, "kunit", "user_mode", kunit::user_mode));
+        trials.push(trial(base, "kunit", "cuts", cuts::boot));
+        if kunit::neighbours(base).is_some() {
             trials.push(trial(
-                &base,
+                base,
                 "kunit",
                 "without_option",
                 kunit::without_option,
             ));
         }
-        trials.push(trial(&base, "kunit", "x86_64", kunit::qemu));
-        trials.push(trial(&base, "kernel", "built_in", |base| {
+        trials.push(trial(base, "kunit", "x86_64", kunit::qemu));
+        trials.push(trial(base, "kernel", "built_in", |base| {
             kernel::build_variant(base, kernel::Variant::BuiltIn)
         }));
-        if name == "6.12" {
-            trials.push(trial(&base, "kernel", "packages", boots::packages));
+        if *name == "6.12" {
+            trials.push(trial(base, "kernel", "packages", boots::packages));
         }
         for conclusion in [
             // Builds use all CPUs by themselves.
             libtest_mimic::run(&arguments(args, Some(1)), trials),
-            libtest_mimic::run(&arguments(args, None), boots::trials(&base)?),
+            libtest_mimic::run(&arguments(args, None), boots::trials(base)?),
+            libtest_mimic::run(
+                &arguments(args, None),
+                programs::trials(base, all, &outcomes)?,
+            ),
         ] {
             passed += conclusion.num_passed;
             failed += conclusion.num_failed;
+        }
+    }
+    if all && args.is_empty() {
+        let outcomes = taken(&outcomes)?;
+        match report::write(&bases, &outcomes).and_then(|index| report::check(&index, &outcomes)) {
+            Ok(()) => passed += 1,
+            Err(e) => {
+                eprintln!("error: {e:#}");
+                failed += 1;
+            }
         }
     }
     println!("{passed} passed, {failed} failed");

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Lists the mounts of this mount namespace, also those below the root, which no path leads to and
+//! `/proc/self/mountinfo` does not show. Runs in the virtual machines.
+//!
+//! Each is a line `mount: ID PARENT DEVICE TYPE PATH`; the path of one that can't be reached is empty.
+
+use std::{
+    io::{Error, Result},
+    mem::size_of,
+};
+
+/// `struct mnt_id_req` of `linux/mount.h`.
+#[repr(C)]
+struct Request {
+    size: u32,
+    spare: u32,
+    mnt_id: u64,
+    param: u64,
+}
+
+/// The begin of `struct statmount` of `linux/mount.h`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Head {
+    size: u32,
+    mnt_opts: u32,
+    mask: u64,
+    sb_dev_major: u32,
+    sb_dev_minor: u32,
+    sb_magic: u64,
+    sb_flags: u32,
+    fs_type: u32,
+    mnt_id: u64,
+    mnt_parent_id: u64,
+    mnt_id_old: u32,
+    mnt_parent_id_old: u32,
+    mnt_attr: u64,
+    mnt_propagation: u64,
+    mnt_peer_group: u64,
+    mnt_master: u64,
+    propagate_from: u64,
+    mnt_root: u32,
+    mnt_point: u32,
+    spare: [u64; 50],
+}
+
+const SYS_STATMOUNT: libc::c_long = 457;
+const SYS_LISTMOUNT: libc::c_long = 458;
+const STATMOUNT_SB_BASIC: u64 = 0x1;
+const STATMOUNT_MNT_BASIC: u64 = 0x2;
+const STATMOUNT_MNT_POINT: u64 = 0x10;
+const STATMOUNT_FS_TYPE: u64 = 0x20;
+const STATX_MNT_ID_UNIQUE: u32 = 0x4000;
+
+struct Mount {
+    id: u64,
+    parent: u64,
+    device: (u32, u32),
+    fs_type: String,
+    path: String,
+}
+
+impl Mount {
+    fn new(id: u64) -> Result<Self> {
+        let param =
+            STATMOUNT_SB_BASIC | STATMOUNT_MNT_BASIC | STATMOUNT_FS_TYPE | STATMOUNT_MNT_POINT;
+        let mut answer = [0u64; 1024];
+        let size = size_of::<[u64; 1024]>();
+        call(SYS_STATMOUNT, id, param, answer.as_mut_ptr().cast(), size)?;
+        // SAFETY: The kernel has written a `struct statmount` to `answer`, which is larger and, as
+        // an array of u64, aligned for it. All bit patterns are valid for its fields.
+        let head = unsafe { *answer.as_ptr().cast::<Head>() };
+        let bytes: Vec<u8> = answer.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let string = |offset: u32| {
+            let bytes = bytes.get(size_of::<Head>() + offset as usize..);
+            let bytes = bytes.unwrap_or_default().split(|byte| *byte == 0).next();
+            String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
+        };
+        Ok(Self {
+            id,
+            parent: head.mnt_parent_id,
+            device: (head.sb_dev_major, head.sb_dev_minor),
+            fs_type: string(head.fs_type),
+            path: if head.mask & STATMOUNT_MNT_POINT != 0 {
+                string(head.mnt_point)
+            } else {
+                String::new()
+            },
+        })
+    }
+}
+
+/// Calls statmount(2) or listmount(2), neither of which the C library knows.
+fn call(
+    number: libc::c_long,
+    mnt_id: u64,
+    param: u64,
+    answer: *mut u64,
+    room: usize,
+) -> Result<usize> {
+    let request = Request {
+        size: size_of::<Request>() as u32,
+        spare: 0,
+        mnt_id,
+        param,
+    };
+    // SAFETY: `request` outlives the call and says its own size, and the kernel writes no more than
+    // `room` to `answer`: bytes for statmount(2), words for listmount(2).
+    let done = unsafe { libc::syscall(number, &request as *const Request, answer, room, 0) };
+    usize::try_from(done).map_err(|_| Error::last_os_error())
+}
+
+/// Returns the mount that is the root of this process.
+fn root() -> Result<u64> {
+    // SAFETY: Zeros are a valid `struct statx`.
+    let mut stat: libc::statx = unsafe { std::mem::zeroed() };
+    // SAFETY: The path is a string, and `stat` is for the kernel to write to.
+    let done = unsafe { libc::statx(0, c"/".as_ptr(), 0, STATX_MNT_ID_UNIQUE, &mut stat) };
+    if done == 0 {
+        Ok(stat.stx_mnt_id)
+    } else {
+        Err(Error::last_os_error())
+    }
+}
+
+fn main() -> Result<()> {
+    let mut lowest = Mount::new(root()?)?;
+    while lowest.parent != lowest.id {
+        lowest = match Mount::new(lowest.parent) {
+            Ok(parent) => parent,
+            // What a chroot has put out of reach, and this is no super-user.
+            Err(_) => break,
+        };
+    }
+    let mut ids = vec![0u64; 1024];
+    let count = call(SYS_LISTMOUNT, lowest.id, 0, ids.as_mut_ptr(), ids.len())?;
+    let above = ids[..count].iter().map(|id| Mount::new(*id));
+    for mount in std::iter::once(Ok(lowest)).chain(above) {
+        let mount = mount?;
+        let (id, parent, (major, minor)) = (mount.id, mount.parent, mount.device);
+        let (fs_type, path) = (mount.fs_type, mount.path);
+        println!("mount: {id} {parent} {major}:{minor} {fs_type} {path}");
+    }
+    Ok(())
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Initramfs images as Debian's own tools make them, booting a Debian on a disk.
+
+use super::{Case, Expect, Lab};
+use crate::{
+    archive::{pad, Archive},
+    boots::Report,
+    guest,
+    qemu::{Boot, Machine},
+};
+use anyhow::{Context, Result};
+use std::{fs, path::Path, sync::Arc};
+
+/// How many MiB the archive has that have to come back.
+const BALLAST: usize = 64;
+
+/// How many KiB less may be free than without the feature, in a whole system, which is never twice
+/// the same.
+const SLACK: u64 = 16 << 10;
+
+struct Image {
+    name: &'static str,
+    title: &'static str,
+    /// Which of the installed images it is.
+    dracut: bool,
+    append: &'static str,
+    /// The prompt of the shell before the disk is the root, and what ends that shell.
+    stop: Option<(&'static str, &'static str)>,
+}
+
+const IMAGES: &[Image] = &[
+    Image {
+        name: "initramfs_tools",
+        title: "initramfs-tools (klibc run-init) to a login on a disk",
+        dracut: false,
+        append: "",
+        stop: None,
+    },
+    Image {
+        name: "initramfs_tools_break",
+        title: "initramfs-tools with break=premount: a shell, then the login",
+        dracut: false,
+        append: "break=premount",
+        stop: Some(("(initramfs) ", "exit")),
+    },
+    Image {
+        name: "dracut",
+        title: "dracut (systemd switch-root) to a login on a disk",
+        dracut: true,
+        append: "",
+        stop: None,
+    },
+    Image {
+        name: "dracut_break",
+        title: "dracut with rd.break: a shell, then the login",
+        dracut: true,
+        append: "rd.break",
+        stop: Some((":/# ", "exit")),
+    },
+];
+
+/// What is typed once somebody has logged in.
+const LOGGED_IN: &str = "exec > /dev/ttyS1 2>&1; systemctl is-system-running --wait; \
+    findmnt -n -o FSTYPE /; systemctl --failed --no-legend --plain; \
+    sync; echo 3 > /proc/sys/vm/drop_caches; sleep 1; \
+    awk '$1 == \"MemFree:\" { print \"free: \" $2 }' /proc/meminfo; \
+    systemctl poweroff -ff";
+
+/// What is typed in the shell before that.
+const IN_BETWEEN: &str =
+    "while read -r l; do echo \"stop: $l\"; done < /proc/self/mountinfo > /dev/ttyS1";
+
+impl Image {
+    fn boot(&self, lab: &Lab, on: bool) -> Result<Arc<Boot>> {
+        lab.boot(self.name, on, || {
+            let installed = lab.installed()?;
+            let image: &Path = if self.dracut {
+                &installed.dracut
+            } else {
+                &installed.initramfs_tools
+            };
+            let ballast = guest::noise(BALLAST << 20);
+            let mut initrd = Archive::new().file("ballast", 0o644, &ballast).finish();
+            pad(&mut initrd, 4);
+            initrd.extend(
+                fs::read(image).with_context(|| format!("can't read {}", image.display()))?,
+            );
+
+            let mut talk = Vec::new();
+            if let Some((prompt, end)) = self.stop {
+                talk.push((prompt, IN_BETWEEN.to_owned()));
+                talk.push((prompt, end.to_owned()));
+            }
+            talk.push(("login: ", "root".to_owned()));
+            talk.push(("# ", LOGGED_IN.to_owned()));
+            let machine = lab.machine(on);
+            Ok(Machine {
+                initrd: Some(initrd.into()),
+                disk: Some(installed.disk.clone()),
+                append: format!("{} root=/dev/vda rw {}", machine.append, self.append),
+                talk,
+                mib: 1024,
+                cpus: 2,
+                seconds: 600,
+                ..machine
+            })
+        })
+    }
+
+    fn run(&self, lab: &Lab, on: bool) -> Result<String> {
+        let report = Report(self.boot(lab, on)?);
+        report.says("running")?.says("ext4")?;
+        if self.stop.is_some() {
+            let root = |line: &&str| line.starts_with("stop: ") && line.contains(" / / ");
+            let root = report.0.guest.lines().find(root).unwrap_or_default();
+            report.check(
+                root.contains(" - tmpfs ")
+                    || root.contains(" - ramfs ")
+                    || root.contains(" - rootfs "),
+                format!("the shell's root is {root:?}"),
+            )?;
+        }
+        let free = report.number("free")?;
+        if on {
+            let stock = Report(self.boot(lab, false)?).number("free")?;
+            report.check(
+                free + SLACK >= stock,
+                format!("{free} KiB are free, and {stock} KiB without the feature"),
+            )?;
+        }
+        Ok(format!("{} MiB free", free >> 10))
+    }
+}
+
+pub fn cases() -> Vec<Case> {
+    let case = |image: &'static Image| Case {
+        group: "image",
+        name: image.name,
+        title: image.title,
+        off: Expect::Works,
+        on: Expect::Works,
+        fast: &[],
+        boot: image.name,
+        run: Box::new(|lab, on| image.run(lab, on)),
+    };
+    IMAGES.iter().map(case).collect()
+}

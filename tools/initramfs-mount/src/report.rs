@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A page with what all the programs came to, and what was measured: `build/report/index.html`.
+
+use crate::{
+    base::Base,
+    cmd::{output, program},
+    measure::{self, Measured, Way, SIZES},
+    paths,
+    programs::Outcome,
+};
+use anyhow::{ensure, Context, Result};
+use maud::{html, Markup, PreEscaped, DOCTYPE};
+use plotters::prelude::*;
+use regex::Regex;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Wide enough for a table of a title and the four kernels, and for a phone one below the other.
+const STYLE: &str = "
+:root { color-scheme: light dark; --ok: #1a7f37; --bad: #b3261e; --line: #8885; }
+body { font: 16px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 62rem; padding: 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
+table { border-collapse: collapse; width: 100%; table-layout: fixed; font-size: .9rem; }
+th, td { border-bottom: 1px solid var(--line); padding: .35rem; text-align: left;
+  vertical-align: top; overflow-wrap: anywhere; font-weight: normal; }
+thead th { font-weight: bold; }
+th:first-child { width: 34%; }
+a.ok { color: var(--ok); } a.bad { color: var(--bad); }
+td small { display: block; }
+svg { max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
+@media (max-width: 40rem) {
+  tr { display: grid; grid-template-columns: repeat(4, 1fr); border-bottom: 1px solid var(--line); }
+  th:first-child { grid-column: 1 / -1; width: auto; font-weight: 600; }
+  thead th:first-child { display: none; }
+  th, td { border: 0; }
+}
+";
+
+const COLORS: [RGBColor; 3] = [
+    RGBColor(179, 38, 30),
+    RGBColor(190, 120, 0),
+    RGBColor(20, 100, 200),
+];
+
+/// The folder that the report is in.
+pub fn dir() -> PathBuf {
+    paths::top().join("build/report")
+}
+
+/// Measures, and writes the report with what the programs came to.
+pub fn write(bases: &[Base], outcomes: &[Outcome]) -> Result<PathBuf> {
+    let dir = dir();
+    if dir.exists() {
+        fs::remove_dir_all(&dir).with_context(|| format!("can't remove {}", dir.display()))?;
+    }
+    let mut plots = Vec::new();
+    for base in bases {
+        let logs = dir.join("logs").join(&base.name);
+        fs::create_dir_all(&logs).with_context(|| format!("can't make {}", logs.display()))?;
+        for outcome in outcomes.iter().filter(|outcome| outcome.base == base.name) {
+            let name = outcome.log.file_name().context("a log has no name")?;
+            // Without one it did not come to a boot, and the table says why.
+            if outcome.log.is_file() {
+                fs::copy(&outcome.log, logs.join(name))
+                    .with_context(|| format!("can't copy {}", outcome.log.display()))?;
+            }
+        }
+        let measured = measure::all(base)?;
+        for mib in SIZES {
+            let svg = memory(base, mib, &measured)?;
+            fs::write(dir.join(format!("memory-{}-{mib}.svg", base.name)), &svg)?;
+            plots.push((format!("memory-{}-{mib}", base.name), svg));
+        }
+        let svg = instructions(base, &measured)?;
+        fs::write(dir.join(format!("instructions-{}.svg", base.name)), &svg)?;
+        plots.push((format!("instructions-{}", base.name), svg));
+        let csv: String = measured
+            .iter()
+            .map(|m| format!("{},{},{}\n", m.mib, m.way.title(), m.instructions))
+            .collect();
+        let name = format!("instructions-{}.csv", base.name);
+        fs::write(dir.join(name), format!("MiB,way,instructions\n{csv}"))?;
+    }
+    let page = page(bases, outcomes, &plots);
+    let index = dir.join("index.html");
+    fs::write(&index, page.into_string())
+        .with_context(|| format!("can't write {}", index.display()))?;
+    Ok(index)
+}
+
+fn page(bases: &[Base], outcomes: &[Outcome], plots: &[(String, String)]) -> Markup {
+    let mut groups: Vec<&str> = Vec::new();
+    for outcome in outcomes {
+        if !groups.contains(&outcome.group) {
+            groups.push(outcome.group);
+        }
+    }
+    let columns: Vec<(&Base, bool)> = bases
+        .iter()
+        .flat_map(|base| [(base, false), (base, true)])
+        .collect();
+    let expected = outcomes.iter().filter(|outcome| outcome.expected).count();
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "initramfs-mount" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                h1 { "initramfs-mount: what people run in an initramfs, and what it comes to" }
+                p {
+                    "The same programs from Debian's packages, unchanged, on the same kernels, with "
+                    code { "initramfs_mount=0" } " (stock) and " code { "initramfs_mount=1" }
+                    " (ours). Each cell links to what was said in that boot. "
+                    (expected) " of " (outcomes.len()) " came out as expected."
+                }
+                @for group in groups {
+                    h2 { (heading(group)) }
+                    (table(&columns, outcomes, group))
+                }
+                h2 { "What it takes" }
+                p {
+                    "To get a root that pivot_root(2) can leave, as people do it without the feature: "
+                    "the whole image is copied to a tmpfs, or / is bound and moved over itself. All "
+                    "then leave for a small disk with pivot_root and unmount the old root; the lines "
+                    "go on for a moment there. Instructions are QEMU's count, of all that comes on top "
+                    "of the same boot without any of it."
+                }
+                @for (name, svg) in plots {
+                    figure id=(name) style="margin: 1rem 0" { (PreEscaped(svg)) }
+                }
+            }
+        }
+    }
+}
+
+fn heading(group: &str) -> &str {
+    match group {
+        "container" => "Containers in a small initramfs, and what pivot_root is for",
+        "leaving" => "Leaving for a disk",
+        "debian" => "A whole Debian in its initramfs, systemd as /init",
+        "image" => "Debian on a disk, with the images that its tools make",
+        "virtme" => "virtme-ng",
+        other => other,
+    }
+}
+
+fn table(columns: &[(&Base, bool)], outcomes: &[Outcome], group: &str) -> Markup {
+    let mut rows: Vec<(&str, &str)> = Vec::new();
+    for outcome in outcomes.iter().filter(|outcome| outcome.group == group) {
+        if !rows.contains(&(outcome.name, outcome.title)) {
+            rows.push((outcome.name, outcome.title));
+        }
+    }
+    rows.sort_by_key(|(name, _)| crate::programs::position(group, name));
+    let find = |name: &str, base: &Base, on: bool| {
+        outcomes.iter().find(|outcome| {
+            (outcome.group, outcome.name, outcome.on) == (group, name, on)
+                && outcome.base == base.name
+        })
+    };
+    html! {
+        table {
+            thead { tr {
+                th {}
+                @for (base, on) in columns {
+                    th { (base.name) " " (if *on { "ours" } else { "stock" }) }
+                }
+            } }
+            tbody {
+                @for (name, title) in rows {
+                    tr {
+                        th scope="row" { (title) }
+                        @for (base, on) in columns {
+                            td { @if let Some(outcome) = find(name, base, *on) { (cell(outcome)) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn cell(outcome: &Outcome) -> Markup {
+    let log = outcome
+        .log
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
+    let log = format!("logs/{}/{log}", outcome.base);
+    let (class, text, detail) = match &outcome.result {
+        Ok(detail) => ("ok", "ok".to_owned(), detail.clone()),
+        Err(e) => ("bad", brief(e), String::new()),
+    };
+    html! {
+        @if outcome.log.is_file() { a class=(class) href=(log) { (text) } } @else { (text) }
+        @if !detail.is_empty() { small { (detail) } }
+        @if !outcome.expected { small { b { "not as expected" } } }
+    }
+}
+
+/// What of an error's first line tells what went wrong: runtimes say first what they did.
+fn brief(e: &str) -> String {
+    let line = e.lines().next().unwrap_or_default();
+    let from = line.to_lowercase().find("pivot").unwrap_or(0);
+    let line = line
+        .get(from..)
+        .unwrap_or(line)
+        .trim_end_matches(['"', ' ']);
+    line.chars().take(120).collect()
+}
+
+/// The same numbers each time, in letters that a phone shows.
+const SIZE: (u32, u32) = (760, 440);
+
+fn memory(base: &Base, mib: usize, measured: &[Measured]) -> Result<String> {
+    let these: Vec<_> = measured.iter().filter(|m| m.mib == mib).collect();
+    let points = || these.iter().flat_map(|m| &m.memory);
+    let seconds = points().map(|(at, _)| *at).fold(0.0, f64::max);
+    let used = points().map(|(_, used)| *used).fold(0.0, f64::max);
+    let mut svg = String::new();
+    {
+        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        root.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(&root)
+            .caption(
+                format!("Memory in use, {} with an archive of {mib} MiB", base.name),
+                ("sans-serif", 24),
+            )
+            .margin(12)
+            .x_label_area_size(48)
+            .y_label_area_size(70)
+            .build_cartesian_2d(0.0..seconds * 1.02, 0.0..used * 1.25)?;
+        chart
+            .configure_mesh()
+            .light_line_style(WHITE)
+            .x_desc("seconds since the kernel started")
+            .y_desc("MiB")
+            .label_style(("sans-serif", 18))
+            .draw()?;
+        for (m, color) in these.iter().zip(COLORS) {
+            let style = color.stroke_width(3);
+            chart
+                .draw_series(LineSeries::new(m.memory.iter().copied(), style))?
+                .label(m.way.title())
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], style));
+            let at = m.memory.iter().find(|(at, _)| *at >= m.left);
+            chart.draw_series(at.map(|at| Circle::new(*at, 5, color.filled())))?;
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
+            .label_font(("sans-serif", 18))
+            .background_style(WHITE.mix(0.85))
+            .border_style(BLACK.mix(0.3))
+            .draw()?;
+        root.present()?;
+    }
+    Ok(scalable(&svg))
+}
+
+fn instructions(base: &Base, measured: &[Measured]) -> Result<String> {
+    let millions = |m: &Measured| m.instructions as f64 / 1e6;
+    let most = measured.iter().map(millions).fold(1.0, f64::max);
+    let largest = SIZES.iter().max().copied().unwrap_or(1) as f64;
+    let mut svg = String::new();
+    {
+        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        root.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(&root)
+            .caption(
+                format!("Instructions to a root that can be left, {}", base.name),
+                ("sans-serif", 24),
+            )
+            .margin(12)
+            .x_label_area_size(48)
+            .y_label_area_size(70)
+            .build_cartesian_2d(0.0..largest * 1.05, 0.0..most * 1.25)?;
+        chart
+            .configure_mesh()
+            .light_line_style(WHITE)
+            .x_desc("MiB in the archive")
+            .y_desc("millions")
+            .label_style(("sans-serif", 18))
+            .draw()?;
+        for (way, color) in Way::ALL.into_iter().zip(COLORS) {
+            let points: Vec<_> = measured
+                .iter()
+                .filter(|m| m.way == way)
+                .map(|m| (m.mib as f64, millions(m)))
+                .collect();
+            let last = points.last().map_or(0.0, |(_, millions)| *millions);
+            let style = color.stroke_width(3);
+            chart
+                .draw_series(LineSeries::new(points.clone(), style).point_size(5))?
+                .label(format!("{}: {last:.1} at {largest} MiB", way.title()))
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], style));
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
+            .label_font(("sans-serif", 18))
+            .background_style(WHITE.mix(0.85))
+            .border_style(BLACK.mix(0.3))
+            .draw()?;
+        root.present()?;
+    }
+    Ok(scalable(&svg))
+}
+
+/// The letters are the reader's own; where they are wider than here, they may not be cut off.
+fn scalable(svg: &str) -> String {
+    svg.replacen("<svg ", "<svg role=\"img\" ", 1)
+}
+
+/// How wide a phone is, in CSS pixels.
+const PHONE: u32 = 390;
+
+/// Opens the report in a browser without a screen, as wide as a phone, and finds out if all of it
+/// is there, and if it asks for nothing from elsewhere.
+pub fn check(index: &Path, outcomes: &[Outcome]) -> Result<()> {
+    let text =
+        fs::read_to_string(index).with_context(|| format!("can't read {}", index.display()))?;
+    let dir = index.parent().unwrap_or(Path::new("."));
+    let links = Regex::new(r#"(?:href|src)="([^"]*)""#)?;
+    for link in links.captures_iter(&text) {
+        let target = &link[1];
+        ensure!(
+            dir.join(target).is_file(),
+            "the report links to {target}, which is not in {}",
+            dir.display()
+        );
+    }
+    let frame = dir.join("frame.html");
+    let script = "const d = this.contentDocument; document.body.dataset.seen = \
+        [d.documentElement.scrollWidth, d.querySelectorAll('td:not(:empty)').length, \
+         d.querySelectorAll('svg').length, performance.getEntriesByType('resource').length + \
+         this.contentWindow.performance.getEntriesByType('resource').length].join(' ')";
+    let page = html! {
+        (DOCTYPE)
+        body { iframe src="index.html" style=(format!("width:{PHONE}px;height:800px;border:0"))
+            onload=(script) {} }
+    };
+    fs::write(&frame, page.into_string())?;
+    let profile = tempfile::tempdir()?;
+    let mut chromium = Command::new(program("chromium", "chromium")?);
+    chromium
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--allow-file-access-from-files",
+            "--virtual-time-budget=5000",
+            "--dump-dom",
+        ])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(format!("file://{}", frame.display()));
+    let dom = output(&mut chromium)?;
+    fs::remove_file(&frame)?;
+    let seen = Regex::new(r#"data-seen="(\d+) (\d+) (\d+) (\d+)""#)?;
+    let seen = seen
+        .captures(&dom)
+        .with_context(|| format!("chromium did not show the report:\n{dom}"))?;
+    let number = |i: usize| seen[i].parse::<usize>();
+    let (width, cells, plots, resources) = (number(1)?, number(2)?, number(3)?, number(4)?);
+    ensure!(
+        width <= PHONE as usize,
+        "on a phone, of {PHONE} pixels, the report is {width} wide"
+    );
+    ensure!(
+        cells == outcomes.len(),
+        "{cells} cells for {} outcomes",
+        outcomes.len()
+    );
+    ensure!(plots % (SIZES.len() + 1) == 0 && plots > 0, "{plots} plots");
+    // The frame itself is one of them.
+    ensure!(resources <= 1, "the report loads {resources} resources");
+    Ok(())
+}
