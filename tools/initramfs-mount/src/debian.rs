@@ -7,7 +7,7 @@ use crate::{
     base::Base,
     cmd::{output, program, watch},
     deps::debian_codename,
-    paths, source,
+    kernel, paths, source,
 };
 use anyhow::{Context, Result};
 use std::{
@@ -18,7 +18,7 @@ use std::{
 };
 
 /// What is in it, on top of Debian's essential packages. None of it is changed or configured.
-const PACKAGES: &[&str] = &[
+pub const PACKAGES: &[&str] = &[
     "systemd",
     "systemd-sysv",
     "dbus",
@@ -61,6 +61,7 @@ chroot "$1" passwd --quiet --delete root
 echo debian > "$1/etc/hostname"
 rm -f "$1/etc/resolv.conf"
 ln -s sbin/init "$1/init"
+chroot "$1" dpkg-query --show > "$VERSIONS"
 cd "$1"
 find . -xdev ! -path './dev/*' ! -path './var/lib/apt/lists/*' ! -path './var/cache/*' |
 	cpio --quiet -o -H newc > "$ARCHIVE"
@@ -89,6 +90,7 @@ pub fn archive() -> Result<PathBuf> {
     let mut mmdebstrap = Command::new(program("mmdebstrap", "mmdebstrap")?);
     mmdebstrap
         .env("ARCHIVE", half.path())
+        .env("VERSIONS", archive.with_extension("versions"))
         .args(["--variant=essential", "--format=null"])
         .arg(format!("--include={}", packages.join(",")))
         .args(
@@ -109,6 +111,12 @@ pub fn archive() -> Result<PathBuf> {
     Ok(archive)
 }
 
+/// Returns the packages in the archive with their versions, a line each.
+pub fn versions() -> Result<String> {
+    let file = archive()?.with_extension("versions");
+    fs::read_to_string(&file).with_context(|| format!("can't read {}", file.display()))
+}
+
 /// A Debian on a disk, and the images that its tools have made for a kernel.
 pub struct Installed {
     pub disk: PathBuf,
@@ -124,6 +132,7 @@ cpio --quiet -id < "$ARCHIVE"
 mkdir -p "lib/modules/$RELEASE" dev/pts
 cp "$CONFIG" "boot/config-$RELEASE"
 cp "$KERNEL" "boot/vmlinuz-$RELEASE"
+cp "$MOUNTS" usr/local/bin/mounts
 # All of it is in the kernel.
 touch "lib/modules/$RELEASE/modules.order" "lib/modules/$RELEASE/modules.builtin"
 echo /dev/vda / ext4 defaults 0 1 > etc/fstab
@@ -137,22 +146,28 @@ mv boot/*.img "$OUT"
 mke2fs -q -F -t ext4 -E root_owner=0:0 -d . "$OUT/disk.img" 1500M
 "#;
 
-/// Installs the small Debian on a disk, as an image, and makes initramfs images for the kernel.
-pub fn install(base: &Base) -> Result<Installed> {
+/// Installs the small Debian on a disk, as an image, with a helper `mounts`, and makes initramfs
+/// images for the kernel.
+pub fn install(base: &Base, mounts: &Path) -> Result<Installed> {
     let archive = archive()?;
     let kernel = base.vmlinuz();
     let out = base.dir.join("debian");
+    fs::create_dir_all(&out).with_context(|| format!("can't make {}", out.display()))?;
+    let script = out.join("install.sh");
+    kernel::write_if_changed(&script, INSTALL.as_bytes())?;
     let installed = Installed {
         disk: out.join("disk.img"),
         initramfs_tools: out.join("initramfs-tools.img"),
         dracut: out.join("dracut.img"),
     };
     let made = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
-    let newest = made(&archive).max(made(&kernel));
-    if made(&installed.disk) > newest {
+    let newest = [&archive, &kernel, mounts, &script]
+        .map(made)
+        .into_iter()
+        .max();
+    if made(&installed.disk) > newest.flatten() {
         return Ok(installed);
     }
-    fs::create_dir_all(&out).with_context(|| format!("can't make {}", out.display()))?;
     let dir = tempfile::tempdir()?;
     let release = base.dir.join("obj/include/config/kernel.release");
     let release = fs::read_to_string(&release)
@@ -164,14 +179,16 @@ pub fn install(base: &Base) -> Result<Installed> {
         unshare.args(["--map-root-user", "--map-auto"]);
     }
     unshare
-        .args(["--mount", "--pid", "--fork", "sh", "-c", INSTALL])
+        .args(["--mount", "--pid", "--fork", "sh"])
+        .arg(&script)
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .env("DIR", dir.path())
         .env("OUT", &out)
         .env("ARCHIVE", &archive)
         .env("RELEASE", release.trim())
         .env("CONFIG", base.dir.join("config"))
-        .env("KERNEL", &kernel);
+        .env("KERNEL", &kernel)
+        .env("MOUNTS", mounts);
     watch(
         "installing the small Debian, with initramfs-tools and dracut",
         &base.log("debian-install.log"),

@@ -330,7 +330,8 @@ fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
     write_if_changed(to, &new)
 }
 
-fn write_if_changed(to: &Path, new: &[u8]) -> Result<()> {
+/// Writes a file, unless it is just that already.
+pub fn write_if_changed(to: &Path, new: &[u8]) -> Result<()> {
     if fs::read(to).is_ok_and(|old| old == new) {
         return Ok(());
     }

@@ -14,6 +14,7 @@ use maud::{html, Markup, PreEscaped, DOCTYPE};
 use plotters::prelude::*;
 use regex::Regex;
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -85,24 +86,68 @@ pub fn write(bases: &[Base], outcomes: &[Outcome]) -> Result<PathBuf> {
         let name = format!("instructions-{}.csv", base.name);
         fs::write(dir.join(name), format!("MiB,way,instructions\n{csv}"))?;
     }
-    let page = page(bases, outcomes, &plots);
+    fs::write(dir.join("table.md"), main_table(bases, outcomes))?;
+    let page = page(bases, outcomes, &plots, &versions()?);
     let index = dir.join("index.html");
     fs::write(&index, page.into_string())
         .with_context(|| format!("can't write {}", index.display()))?;
     Ok(index)
 }
 
-fn page(bases: &[Base], outcomes: &[Outcome], plots: &[(String, String)]) -> Markup {
-    let mut groups: Vec<&str> = Vec::new();
-    for outcome in outcomes {
-        if !groups.contains(&outcome.group) {
-            groups.push(outcome.group);
-        }
-    }
-    let columns: Vec<(&Base, bool)> = bases
+/// The kernels: without the feature and with it.
+fn columns(bases: &[Base]) -> Vec<(&Base, bool)> {
+    bases
         .iter()
         .flat_map(|base| [(base, false), (base, true)])
-        .collect();
+        .collect()
+}
+
+fn column_name((base, on): &(&Base, bool)) -> String {
+    format!("{} {}", base.name, if *on { "ours" } else { "stock" })
+}
+
+/// The programs that were run from this machine's packages, and the packages that have them.
+const HOST_PACKAGES: &[&str] = &[
+    "runc",
+    "crun",
+    "bubblewrap",
+    "util-linux",
+    "busybox-static",
+    "klibc-utils",
+    "qemu-system-x86",
+];
+
+/// Packages and their versions: of this machine, and of the small Debian.
+fn versions() -> Result<Vec<(String, String)>> {
+    let mut host = Command::new(program("dpkg-query", "dpkg")?);
+    let host = output(host.arg("--show").args(HOST_PACKAGES))?;
+    let debian = crate::debian::versions()?;
+    let lines = |text: &str, where_: &str| -> Vec<(String, String)> {
+        let lines = text.lines().filter_map(|line| line.split_once('\t'));
+        lines
+            .map(|(package, version)| (format!("{package}, {where_}"), version.to_owned()))
+            .collect()
+    };
+    let mut all = lines(&host, "in the small initramfs");
+    all.extend(
+        lines(&debian, "in Debian")
+            .into_iter()
+            .filter(|(package, _)| {
+                let name = package.split([',', ':']).next().unwrap_or_default();
+                crate::debian::PACKAGES.contains(&name)
+            }),
+    );
+    Ok(all)
+}
+
+fn page(
+    bases: &[Base],
+    outcomes: &[Outcome],
+    plots: &[(String, String)],
+    versions: &[(String, String)],
+) -> Markup {
+    let columns = columns(bases);
+    let rows = rows(&columns, outcomes);
     let expected = outcomes.iter().filter(|outcome| outcome.expected).count();
     html! {
         (DOCTYPE)
@@ -121,9 +166,9 @@ fn page(bases: &[Base], outcomes: &[Outcome], plots: &[(String, String)]) -> Mar
                     " (ours). Each cell links to what was said in that boot. "
                     (expected) " of " (outcomes.len()) " came out as expected."
                 }
-                @for group in groups {
-                    h2 { (heading(group)) }
-                    (table(&columns, outcomes, group))
+                @for rows in rows.chunk_by(|a, b| a.group == b.group) {
+                    h2 { (heading(rows[0].group)) }
+                    (table(&columns, rows))
                 }
                 h2 { "What it takes" }
                 p {
@@ -135,6 +180,12 @@ fn page(bases: &[Base], outcomes: &[Outcome], plots: &[(String, String)]) -> Mar
                 }
                 @for (name, svg) in plots {
                     figure id=(name) style="margin: 1rem 0" { (PreEscaped(svg)) }
+                }
+                h2 { "Versions" }
+                dl {
+                    @for (package, version) in versions {
+                        dt { (package) } dd { (version) }
+                    }
                 }
             }
         }
@@ -152,40 +203,75 @@ fn heading(group: &str) -> &str {
     }
 }
 
-fn table(columns: &[(&Base, bool)], outcomes: &[Outcome], group: &str) -> Markup {
-    let mut rows: Vec<(&str, &str)> = Vec::new();
-    for outcome in outcomes.iter().filter(|outcome| outcome.group == group) {
-        if !rows.contains(&(outcome.name, outcome.title)) {
-            rows.push((outcome.name, outcome.title));
+/// What one thing came to on each of the kernels.
+struct Row<'a> {
+    group: &'a str,
+    title: &'a str,
+    cells: Vec<Option<&'a Outcome>>,
+}
+
+fn rows<'a>(columns: &[(&Base, bool)], outcomes: &'a [Outcome]) -> Vec<Row<'a>> {
+    let mut rows = BTreeMap::new();
+    for outcome in outcomes {
+        let row = rows.entry(outcome.position).or_insert_with(|| Row {
+            group: outcome.group,
+            title: outcome.title,
+            cells: vec![None; columns.len()],
+        });
+        let column = columns
+            .iter()
+            .position(|(base, on)| (&base.name, *on) == (&outcome.base, outcome.on));
+        if let Some(column) = column {
+            row.cells[column] = Some(outcome);
         }
     }
-    rows.sort_by_key(|(name, _)| crate::programs::position(group, name));
-    let find = |name: &str, base: &Base, on: bool| {
-        outcomes.iter().find(|outcome| {
-            (outcome.group, outcome.name, outcome.on) == (group, name, on)
-                && outcome.base == base.name
-        })
-    };
+    rows.into_values().collect()
+}
+
+fn table(columns: &[(&Base, bool)], rows: &[Row]) -> Markup {
     html! {
         table {
             thead { tr {
                 th {}
-                @for (base, on) in columns {
-                    th { (base.name) " " (if *on { "ours" } else { "stock" }) }
-                }
+                @for column in columns { th { (column_name(column)) } }
             } }
             tbody {
-                @for (name, title) in rows {
+                @for row in rows {
                     tr {
-                        th scope="row" { (title) }
-                        @for (base, on) in columns {
-                            td { @if let Some(outcome) = find(name, base, *on) { (cell(outcome)) } }
+                        th scope="row" { (row.title) }
+                        @for outcome in &row.cells {
+                            td { @if let Some(outcome) = outcome { (cell(outcome)) } }
                         }
                     }
                 }
             }
         }
     }
+}
+
+/// What the feature makes a difference to, for the README.
+fn main_table(bases: &[Base], outcomes: &[Outcome]) -> String {
+    let columns = columns(bases);
+    let names: Vec<_> = columns.iter().map(column_name).collect();
+    let mut table = format!(
+        "| | {} |\n|{}\n",
+        names.join(" | "),
+        "---|".repeat(columns.len() + 1)
+    );
+    for row in rows(&columns, outcomes) {
+        let ok = |cell: &Option<&Outcome>| cell.is_some_and(|outcome| outcome.result.is_ok());
+        if row.cells.chunks(2).all(|pair| ok(&pair[0]) == ok(&pair[1])) {
+            continue;
+        }
+        let cells = row.cells.iter().map(|cell| match cell.map(|c| &c.result) {
+            Some(Ok(_)) => "ok".to_owned(),
+            Some(Err(e)) => brief(e),
+            None => "not run".to_owned(),
+        });
+        let cells: Vec<_> = cells.collect();
+        table += &format!("| {} | {} |\n", row.title, cells.join(" | "));
+    }
+    table
 }
 
 fn cell(outcome: &Outcome) -> Markup {
@@ -320,6 +406,19 @@ fn scalable(svg: &str) -> String {
     svg.replacen("<svg ", "<svg role=\"img\" ", 1)
 }
 
+/// The lines of a table with what is ok in each. What an error says may change with a version.
+fn what_is_ok<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<(&'a str, Vec<bool>)> {
+    let mut rows: Vec<_> = lines
+        .map(|line| {
+            let mut cells = line.trim_matches('|').split('|').map(str::trim);
+            let title = cells.next().unwrap_or_default();
+            (title, cells.map(|cell| cell == "ok").collect())
+        })
+        .collect();
+    rows.sort();
+    rows
+}
+
 /// How wide a phone is, in CSS pixels.
 const PHONE: u32 = 390;
 
@@ -329,6 +428,15 @@ pub fn check(index: &Path, outcomes: &[Outcome]) -> Result<()> {
     let text =
         fs::read_to_string(index).with_context(|| format!("can't read {}", index.display()))?;
     let dir = index.parent().unwrap_or(Path::new("."));
+    let table = fs::read_to_string(dir.join("table.md"))?;
+    let readme = fs::read_to_string(paths::top().join("README.md"))?;
+    let heading = table.lines().next().unwrap_or_default();
+    let in_readme = readme.lines().skip_while(|line| *line != heading);
+    let in_readme: Vec<_> = in_readme.take_while(|line| line.starts_with('|')).collect();
+    ensure!(
+        in_readme.is_empty() || what_is_ok(in_readme.into_iter()) == what_is_ok(table.lines()),
+        "README.md has another table than this:\n{table}"
+    );
     let links = Regex::new(r#"(?:href|src)="([^"]*)""#)?;
     for link in links.captures_iter(&text) {
         let target = &link[1];

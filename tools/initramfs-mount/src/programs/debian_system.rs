@@ -4,7 +4,7 @@
 
 use super::{Case, Expect, Lab, Script, RUN_CASES};
 use crate::{
-    archive::{pad, Archive},
+    archive::Archive,
     debian, disk, guest,
     qemu::{Boot, Initrd, Machine},
 };
@@ -12,7 +12,7 @@ use anyhow::{anyhow, Context, Result};
 use std::{
     fs::{self, OpenOptions},
     io::Write,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -70,6 +70,25 @@ docker run --rm built",
         &["built here"],
     ),
     Script::new(
+        "docker_host",
+        "docker: no mount of the host in the container's namespace, its disk is free at once",
+        r#"docker import /images/c.tar local/test
+mkdir -p /secret /disk
+mount -t tmpfs host-secret /secret
+mount -t ext4 /dev/vda /disk
+device=$(mountpoint -d /secret)
+mounts | grep " $device " || exit 1
+id=$(docker run -d local/test /bin/sleep 100) || exit 1
+pid=$(docker inspect -f '{{.State.Pid}}' "$id")
+inside=$(grep -c host-secret "/proc/$pid/mountinfo")
+namespace=$(nsenter -t "$pid" -m /bin/mounts | grep -c " $device ")
+echo "inside: $inside, in the namespace: $namespace"
+umount /disk && wipefs --all --no-act /dev/vda && echo "disk: free"
+docker rm -f "$id"
+umount /secret"#,
+        &["inside: 0, in the namespace: 0", "disk: free"],
+    ),
+    Script::new(
         "nspawn",
         "systemd-nspawn",
         "systemd-nspawn --quiet --pipe -D /c/rootfs /bin/sh /inside",
@@ -92,7 +111,9 @@ END
 lxc-start -F -n c4 -l INFO -o /dev/stdout
 cat /c/rootfs/tmp/said",
         RUNS,
-    ),
+    )
+    // It looks for rootfs in its mountinfo and then moves the new root, too.
+    .off(Expect::Works),
     Script::new("runc", "runc run, under systemd", "runc run -b /c c1", RUNS),
     Script::new("crun", "crun run, under systemd", "crun run -b /c c2", RUNS),
     Script::new(
@@ -140,27 +161,37 @@ RUN echo built here > /tmp/built
 CMD [\"/bin/cat\", \"/tmp/built\"]
 ";
 
-/// The small Debian, and after it an archive with the cases.
-fn initrd(lab: &Lab) -> Result<Initrd> {
-    let path = lab.dir.path().join("debian.cpio");
+/// The small Debian, and after it an archive with the cases; and a disk with the kernel.
+fn files(lab: &Lab) -> Result<(PathBuf, PathBuf)> {
+    let dir = lab.dir.path();
+    let (initrd, image) = (dir.join("debian.cpio"), dir.join("debian.img"));
     let made = lab.debian.get_or_init(|| {
         let make = || -> Result<()> {
-            fs::copy(debian::archive()?, &path)?;
-            let mut file = OpenOptions::new().append(true).open(&path)?;
-            let mut bytes = addition()?.finish();
-            pad(&mut bytes, 4);
-            file.write_all(&bytes)
-                .with_context(|| format!("can't write {}", path.display()))
+            fs::copy(debian::archive()?, &initrd)?;
+            let mut file = OpenOptions::new().append(true).open(&initrd)?;
+            file.write_all(&addition()?.finish())
+                .with_context(|| format!("can't write {}", initrd.display()))?;
+            let kernel = lab.base.vmlinuz();
+            let fill = |root: &Path| {
+                fs::create_dir(root.join("boot"))?;
+                fs::copy(&kernel, root.join("boot/vmlinuz"))
+                    .map(drop)
+                    .with_context(|| format!("can't copy {}", kernel.display()))
+            };
+            disk::make_with(&image, "ext4", 64, ("sbin/init", ""), fill)
         };
         make().map_err(|e| format!("{e:#}"))
     });
     made.clone().map_err(|e| anyhow!(e))?;
-    Ok(Initrd::File(path))
+    Ok((initrd, image))
 }
 
 fn addition() -> Result<Archive> {
     let all: Vec<_> = SCRIPTS.iter().chain(KEXEC).collect();
-    let archive = super::with_cases(guest::with_container(Archive::new())?, &all)
+    let archive = super::with_mounts(guest::with_container(Archive::new())?, "c/rootfs/")?;
+    let archive = super::with_cases(archive, &all)
+        // Debian has its libraries.
+        .copy(&super::mounts()?, "usr/local/bin/mounts")?
         .dir("images")
         .dir("images/build")
         .file("images/build/Dockerfile", 0o644, DOCKERFILE.as_bytes());
@@ -174,11 +205,13 @@ fn addition() -> Result<Archive> {
 }
 
 fn machine(lab: &Lab, on: bool, wanted: &str) -> Result<Machine> {
+    let (initrd, image) = files(lab)?;
     let machine = lab.machine(on);
     Ok(Machine {
-        initrd: Some(initrd(lab)?),
+        initrd: Some(Initrd::File(initrd)),
+        disk: Some(image),
         append: format!("{} cases={wanted}", machine.append),
-        mib: 3072,
+        mib: 4096,
         cpus: 2,
         seconds: 900,
         ..machine
@@ -196,20 +229,9 @@ fn boot(lab: &Lab, on: bool) -> Result<Arc<Boot>> {
 
 fn boot_kexec(lab: &Lab, on: bool) -> Result<Arc<Boot>> {
     lab.boot("kexec", on, || {
-        let image = lab.dir.path().join(format!("kexec-{on}.img"));
-        let kernel = lab.base.vmlinuz();
-        let fill = |root: &Path| {
-            fs::create_dir(root.join("boot"))?;
-            fs::copy(&kernel, root.join("boot/vmlinuz"))
-                .map(drop)
-                .with_context(|| format!("can't copy {}", kernel.display()))
-        };
-        disk::make_with(&image, "ext4", 64, ("sbin/init", ""), fill)?;
         let machine = machine(lab, on, "kexec")?;
         Ok(Machine {
             append: format!("{} retain_initrd", machine.append),
-            disk: Some(image),
-            mib: 4096,
             ..machine
         })
     })

@@ -64,7 +64,7 @@ const IMAGES: &[Image] = &[
 const LOGGED_IN: &str = "exec > /dev/ttyS1 2>&1; systemctl is-system-running --wait; \
     findmnt -n -o FSTYPE /; systemctl --failed --no-legend --plain; \
     sync; echo 3 > /proc/sys/vm/drop_caches; sleep 1; \
-    awk '$1 == \"MemFree:\" { print \"free: \" $2 }' /proc/meminfo; \
+    awk '$1 == \"MemFree:\" { print \"free: \" $2 }' /proc/meminfo; mounts; \
     systemctl poweroff -ff";
 
 /// What is typed in the shell before that.
@@ -122,15 +122,42 @@ impl Image {
             )?;
         }
         let free = report.number("free")?;
+        let below = below(&report);
+        report.check(!below.is_empty(), "the mounts are not told")?;
         if on {
-            let stock = Report(self.boot(lab, false)?).number("free")?;
+            let stock = Report(self.boot(lab, false)?);
+            let stock_free = stock.number("free")?;
             report.check(
-                free + SLACK >= stock,
-                format!("{free} KiB are free, and {stock} KiB without the feature"),
+                free + SLACK >= stock_free,
+                format!("{free} KiB are free, and {stock_free} KiB without the feature"),
+            )?;
+            // systemd, in dracut's image, leaves with pivot_root and unmounts. The others move the
+            // new root over the old one, which is left as an empty mount.
+            let more = if self.dracut { &[][..] } else { &["tmpfs"] };
+            let wanted = [&self::below(&stock)[..], more].concat();
+            report.check(
+                below == wanted,
+                format!("below the root there are {below:?}, and not {wanted:?}"),
             )?;
         }
-        Ok(format!("{} MiB free", free >> 10))
+        Ok(format!(
+            "{} MiB free, below it {}",
+            free >> 10,
+            below.join(", ")
+        ))
     }
+}
+
+/// The types of the mounts below the root, from the lowest one: no path leads to them.
+fn below(report: &Report) -> Vec<&str> {
+    let mounts = report
+        .0
+        .guest
+        .lines()
+        .filter(|line| line.starts_with("mount: "));
+    mounts
+        .filter_map(|line| line.strip_suffix(' ')?.split(' ').nth(4))
+        .collect()
 }
 
 pub fn cases() -> Vec<Case> {

@@ -274,7 +274,10 @@ impl Lab {
 
     fn installed(&self) -> Result<&Installed> {
         self.installed
-            .get_or_init(|| debian::install(&self.base).map_err(|e| format!("{e:#}")))
+            .get_or_init(|| {
+                let install = || debian::install(&self.base, &mounts()?);
+                install().map_err(|e| format!("{e:#}"))
+            })
             .as_ref()
             .map_err(|e| anyhow!(e.clone()))
     }
@@ -320,20 +323,12 @@ impl Case {
     }
 }
 
-/// Where a case stands among all of them.
-pub fn position(group: &str, name: &str) -> usize {
-    let cases = cases();
-    let position = cases
-        .iter()
-        .position(|case| (case.group, case.name) == (group, name));
-    position.unwrap_or(cases.len())
-}
-
 /// What a case came to.
 pub struct Outcome {
     pub base: String,
+    /// Where it stands among all cases.
+    pub position: usize,
     pub group: &'static str,
-    pub name: &'static str,
     pub title: &'static str,
     pub on: bool,
     /// What is worth telling, or what went wrong, in the first line.
@@ -347,7 +342,7 @@ pub struct Outcome {
 pub fn trials(base: &Base, all: bool, outcomes: &Arc<Mutex<Vec<Outcome>>>) -> Result<Vec<Trial>> {
     let lab = Arc::new(Lab::new(base, all)?);
     let mut trials = Vec::new();
-    for case in cases() {
+    for (position, case) in cases().into_iter().enumerate() {
         let case = Arc::new(case);
         for on in [true, false] {
             if !all && !case.fast.contains(&on) {
@@ -362,8 +357,8 @@ pub fn trials(base: &Base, all: bool, outcomes: &Arc<Mutex<Vec<Outcome>>>) -> Re
                 if let Ok(mut outcomes) = outcomes.lock() {
                     outcomes.push(Outcome {
                         base: lab.base.name.clone(),
+                        position,
                         group: case.group,
-                        name: case.name,
                         title: case.title,
                         on,
                         result,
