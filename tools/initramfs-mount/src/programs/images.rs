@@ -25,8 +25,8 @@ struct Image {
     /// Which of the installed images it is.
     dracut: bool,
     append: &'static str,
-    /// The prompt of the shell before the disk is the root, and what ends that shell.
-    stop: Option<(&'static str, &'static str)>,
+    /// What is typed in a shell before the disk is the root, and what it asks before that.
+    stop: &'static [(&'static str, &'static str)],
 }
 
 const IMAGES: &[Image] = &[
@@ -35,34 +35,39 @@ const IMAGES: &[Image] = &[
         title: "initramfs-tools (klibc run-init) to a login on a disk",
         dracut: false,
         append: "",
-        stop: None,
+        stop: &[],
     },
     Image {
         name: "initramfs_tools_break",
         title: "initramfs-tools with break=premount: a shell, then the login",
         dracut: false,
-        append: "break=premount",
-        stop: Some(("(initramfs) ", "exit")),
+        // With a number there it would reboot.
+        append: "break=premount panic=",
+        stop: &[("(initramfs) ", IN_BETWEEN), ("(initramfs) ", "exit")],
     },
     Image {
         name: "dracut",
         title: "dracut (systemd switch-root) to a login on a disk",
         dracut: true,
         append: "",
-        stop: None,
+        stop: &[],
     },
     Image {
         name: "dracut_break",
         title: "dracut with rd.break: a shell, then the login",
         dracut: true,
         append: "rd.break",
-        stop: Some((":/# ", "exit")),
+        stop: &[
+            ("or press Control-D to continue): ", ""),
+            ("# ", IN_BETWEEN),
+            ("# ", "exit"),
+        ],
     },
 ];
 
 /// What is typed once somebody has logged in.
 const LOGGED_IN: &str = "exec > /dev/ttyS1 2>&1; systemctl is-system-running --wait; \
-    findmnt -n -o FSTYPE /; systemctl --failed --no-legend --plain; \
+    findmnt -n -o FSTYPE /; systemctl --failed --no-legend --plain --no-pager; \
     sync; echo 3 > /proc/sys/vm/drop_caches; sleep 1; \
     awk '$1 == \"MemFree:\" { print \"free: \" $2 }' /proc/meminfo; mounts; \
     systemctl poweroff -ff";
@@ -87,19 +92,16 @@ impl Image {
                 fs::read(image).with_context(|| format!("can't read {}", image.display()))?,
             );
 
-            let mut talk = Vec::new();
-            if let Some((prompt, end)) = self.stop {
-                talk.push((prompt, IN_BETWEEN.to_owned()));
-                talk.push((prompt, end.to_owned()));
-            }
-            talk.push(("login: ", "root".to_owned()));
-            talk.push(("# ", LOGGED_IN.to_owned()));
+            let log_in = [("login: ", "root"), ("# ", LOGGED_IN)];
+            let talk = self.stop.iter().chain(&log_in);
             let machine = lab.machine(on);
             Ok(Machine {
                 initrd: Some(initrd.into()),
                 disk: Some(installed.disk.clone()),
                 append: format!("{} root=/dev/vda rw {}", machine.append, self.append),
-                talk,
+                talk: talk
+                    .map(|(question, answer)| (*question, (*answer).to_owned()))
+                    .collect(),
                 mib: 1024,
                 cpus: 2,
                 seconds: 600,
@@ -111,7 +113,7 @@ impl Image {
     fn run(&self, lab: &Lab, on: bool) -> Result<String> {
         let report = Report(self.boot(lab, on)?);
         report.says("running")?.says("ext4")?;
-        if self.stop.is_some() {
+        if !self.stop.is_empty() {
             let root = |line: &&str| line.starts_with("stop: ") && line.contains(" / / ");
             let root = report.0.guest.lines().find(root).unwrap_or_default();
             report.check(
@@ -132,8 +134,8 @@ impl Image {
                 format!("{free} KiB are free, and {stock_free} KiB without the feature"),
             )?;
             // systemd, in dracut's image, leaves with pivot_root and unmounts. The others move the
-            // new root over the old one, which is left as an empty mount.
-            let more = if self.dracut { &[][..] } else { &["tmpfs"] };
+            // new root over the old one, which is left as an empty mount; a ramfs, as root= is given.
+            let more = if self.dracut { &[][..] } else { &["ramfs"] };
             let wanted = [&self::below(&stock)[..], more].concat();
             report.check(
                 below == wanted,
