@@ -55,8 +55,12 @@ exec chroot . /bin/sh -c '
 	poweroff -f'
 "#;
 
-/// A shell, with the host's files.
+/// A shell, with the host's files, on the terminal that virtme-ng has besides the kernel's console,
+/// which nothing can be typed at.
 const SHELL: &str = r#"
+terminal=/dev/$(sed -n 's/.*virtme_console=\([^ ]*\).*/\1/p' /proc/cmdline)
+exec < $terminal > $terminal 2>&1
+busybox stty $(sed -n 's/.*"virtme_stty_con=\([^"]*\)".*/\1/p' /proc/cmdline) 2> /dev/null
 mkdir -p /host
 mount -t 9p -o trans=virtio,version=9p2000.L,access=any /dev/root /host ||
 	echo "The host's files can't be mounted."
@@ -66,7 +70,7 @@ echo "This is an initramfs, $(awk '$5 == "/" { for (i = 7; $i != "-"; i++); prin
 echo "  runc run -b /c name"
 echo "exit ends it."
 echo
-setsid cttyhack sh -i
+busybox setsid -c sh -i
 poweroff -f
 "#;
 
