@@ -83,8 +83,9 @@ fn force_initramfs(lab: &Lab, on: bool) -> Result<String> {
     let mut command = vng::command(&lab.base, &format!("initramfs_mount={}", u8::from(on)))?;
     command
         .args(["--verbose", "--force-initramfs", "--exec"])
+        // When virtme-ng has the console for its answer, the last of it takes a moment.
         .arg(format!(
-            "echo \"host: $(cat {file})\"; echo \"root: $(findmnt -n -o FSTYPE /)\""
+            "echo \"host: $(cat {file})\"; echo \"root: $(findmnt -n -o FSTYPE /)\"; sleep 2"
         ));
     let said = talk(lab, "force_initramfs", on, &command, &[])?;
     says(&said, &format!("host: {SECRET}"))?;
