@@ -303,107 +303,103 @@ fn brief(e: &str) -> String {
     line.chars().take(120).collect()
 }
 
-/// The same numbers each time, in letters that a phone shows.
+/// In pixels; with letters of a size that a phone shows.
 const SIZE: (u32, u32) = (760, 440);
 
-fn memory(base: &Base, mib: usize, measured: &[Measured]) -> Result<String> {
-    let these: Vec<_> = measured.iter().filter(|m| m.mib == mib).collect();
-    let points = || these.iter().flat_map(|m| &m.memory);
-    let seconds = points().map(|(at, _)| *at).fold(0.0, f64::max);
-    let used = points().map(|(_, used)| *used).fold(0.0, f64::max);
+struct Line {
+    label: String,
+    points: Vec<(f64, f64)>,
+    /// Those of them that have a dot.
+    dots: Vec<(f64, f64)>,
+}
+
+fn plot(
+    caption: &str,
+    (x, y): (&str, &str),
+    legend: SeriesLabelPosition,
+    lines: &[Line],
+) -> Result<String> {
+    let points = || lines.iter().flat_map(|line| &line.points);
+    let most_x = points().map(|(x, _)| *x).fold(0.0, f64::max);
+    let most_y = points().map(|(_, y)| *y).fold(0.0, f64::max);
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         root.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(&root)
-            .caption(
-                format!("Memory in use, {} with an archive of {mib} MiB", base.name),
-                ("sans-serif", 24),
-            )
+            .caption(caption, ("sans-serif", 24))
             .margin(12)
             .x_label_area_size(48)
             .y_label_area_size(70)
-            .build_cartesian_2d(0.0..seconds * 1.02, 0.0..used * 1.25)?;
+            .build_cartesian_2d(0.0..most_x * 1.05, 0.0..most_y * 1.25)?;
         chart
             .configure_mesh()
             .light_line_style(WHITE)
-            .x_desc("seconds since the kernel started")
-            .y_desc("MiB")
+            .x_desc(x)
+            .y_desc(y)
             .label_style(("sans-serif", 18))
             .draw()?;
-        for (m, color) in these.iter().zip(COLORS) {
+        for (line, color) in lines.iter().zip(COLORS) {
             let style = color.stroke_width(3);
             chart
-                .draw_series(LineSeries::new(m.memory.iter().copied(), style))?
-                .label(m.way.title())
+                .draw_series(LineSeries::new(line.points.iter().copied(), style))?
+                .label(&line.label)
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], style));
-            let at = m.memory.iter().find(|(at, _)| *at >= m.left);
-            chart.draw_series(at.map(|at| Circle::new(*at, 5, color.filled())))?;
+            let dots = line.dots.iter();
+            chart.draw_series(dots.map(|at| Circle::new(*at, 5, color.filled())))?;
         }
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
+            .position(legend)
             .label_font(("sans-serif", 18))
             .background_style(WHITE.mix(0.85))
             .border_style(BLACK.mix(0.3))
             .draw()?;
         root.present()?;
     }
-    Ok(scalable(&svg))
+    Ok(svg.replacen("<svg ", "<svg role=\"img\" ", 1))
+}
+
+/// Memory in use over the boot. A dot is where the initramfs was left and unmounted.
+fn memory(base: &Base, mib: usize, measured: &[Measured]) -> Result<String> {
+    let these = measured.iter().filter(|m| m.mib == mib);
+    let lines: Vec<_> = these
+        .map(|m| {
+            let left = m.memory.iter().find(|(at, _)| *at >= m.left);
+            Line {
+                label: m.way.title().to_owned(),
+                points: m.memory.clone(),
+                dots: left.copied().into_iter().collect(),
+            }
+        })
+        .collect();
+    plot(
+        &format!("Memory in use, {} with an archive of {mib} MiB", base.name),
+        ("seconds since the kernel started", "MiB"),
+        SeriesLabelPosition::UpperRight,
+        &lines,
+    )
 }
 
 fn instructions(base: &Base, measured: &[Measured]) -> Result<String> {
-    let millions = |m: &Measured| m.instructions as f64 / 1e6;
-    let most = measured.iter().map(millions).fold(1.0, f64::max);
-    let largest = SIZES.iter().max().copied().unwrap_or(1) as f64;
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        root.fill(&WHITE)?;
-        let mut chart = ChartBuilder::on(&root)
-            .caption(
-                format!("Instructions to a root that can be left, {}", base.name),
-                ("sans-serif", 24),
-            )
-            .margin(12)
-            .x_label_area_size(48)
-            .y_label_area_size(70)
-            .build_cartesian_2d(0.0..largest * 1.05, 0.0..most * 1.25)?;
-        chart
-            .configure_mesh()
-            .light_line_style(WHITE)
-            .x_desc("MiB in the archive")
-            .y_desc("millions")
-            .label_style(("sans-serif", 18))
-            .draw()?;
-        for (way, color) in Way::ALL.into_iter().zip(COLORS) {
-            let points: Vec<_> = measured
-                .iter()
-                .filter(|m| m.way == way)
-                .map(|m| (m.mib as f64, millions(m)))
-                .collect();
-            let last = points.last().map_or(0.0, |(_, millions)| *millions);
-            let style = color.stroke_width(3);
-            chart
-                .draw_series(LineSeries::new(points.clone(), style).point_size(5))?
-                .label(format!("{}: {last:.1} at {largest} MiB", way.title()))
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], style));
+    let lines = Way::ALL.map(|way| {
+        let these = measured.iter().filter(|m| m.way == way);
+        let points: Vec<_> = these
+            .map(|m| (m.mib as f64, m.instructions as f64 / 1e6))
+            .collect();
+        let (mib, last) = points.last().copied().unwrap_or_default();
+        Line {
+            label: format!("{}: {last:.1} at {mib} MiB", way.title()),
+            dots: points.clone(),
+            points,
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .label_font(("sans-serif", 18))
-            .background_style(WHITE.mix(0.85))
-            .border_style(BLACK.mix(0.3))
-            .draw()?;
-        root.present()?;
-    }
-    Ok(scalable(&svg))
-}
-
-/// The letters are the reader's own; where they are wider than here, they may not be cut off.
-fn scalable(svg: &str) -> String {
-    svg.replacen("<svg ", "<svg role=\"img\" ", 1)
+    });
+    plot(
+        &format!("Instructions to a root that can be left, {}", base.name),
+        ("MiB in the archive", "millions"),
+        SeriesLabelPosition::UpperLeft,
+        &lines,
+    )
 }
 
 /// The lines of a table with what is ok in each. What an error says may change with a version.

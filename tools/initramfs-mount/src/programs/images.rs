@@ -125,21 +125,16 @@ impl Image {
         }
         let free = report.number("free")?;
         let below = below(&report);
-        report.check(!below.is_empty(), "the mounts are not told")?;
+        let wanted = self.wanted_below(lab.base.has_nullfs(), on);
+        report.check(
+            below == wanted,
+            format!("below the root there are {below:?}, and not {wanted:?}"),
+        )?;
         if on {
-            let stock = Report(self.boot(lab, false)?);
-            let stock_free = stock.number("free")?;
+            let stock = Report(self.boot(lab, false)?).number("free")?;
             report.check(
-                free + SLACK >= stock_free,
-                format!("{free} KiB are free, and {stock_free} KiB without the feature"),
-            )?;
-            // systemd, in dracut's image, leaves with pivot_root and unmounts. The others move the
-            // new root over the old one, which is left as an empty mount; a ramfs, as root= is given.
-            let more = if self.dracut { &[][..] } else { &["ramfs"] };
-            let wanted = [&self::below(&stock)[..], more].concat();
-            report.check(
-                below == wanted,
-                format!("below the root there are {below:?}, and not {wanted:?}"),
+                free + SLACK >= stock,
+                format!("{free} KiB are free, and {stock} KiB without the feature"),
             )?;
         }
         Ok(format!(
@@ -147,6 +142,20 @@ impl Image {
             free >> 10,
             below.join(", ")
         ))
+    }
+
+    /// The types of the mounts that there should be below the disk, which were all there before.
+    /// systemd, in dracut's image, leaves with pivot_root and unmounts what it came from. run-init
+    /// moves the disk over what it came from, which stays as an empty mount: with the feature a
+    /// ramfs, as root= is given.
+    fn wanted_below(&self, nullfs: bool, on: bool) -> Vec<&'static str> {
+        let all = [
+            ("nullfs", nullfs),
+            ("rootfs", on || !nullfs || !self.dracut),
+            ("ramfs", on && !self.dracut),
+        ];
+        let wanted = all.iter().filter(|(_, wanted)| *wanted);
+        wanted.map(|(name, _)| *name).collect()
     }
 }
 
