@@ -55,30 +55,27 @@ pub struct Measured {
     pub left: f64,
 }
 
-/// Begins as `/init`, and goes on in the root that can be left, which is not always the first one.
+/// What all scripts begin with.
 const START: &str = r#"#!/bin/busybox sh
-export PATH=/bin
-if [ ! -e /dev/ttyS1 ]; then
-	mount -t proc proc /proc
-	mount -t devtmpfs dev /dev
-	echo "mark: begin" > /dev/kmsg
-fi
-way=$(sed -n 's/.*\bway=\([^ ]*\).*/\1/p' /proc/cmdline)
-if grep -q memory /proc/cmdline; then
-	sample() {
+mark() {
+	echo "mark: $1" > /dev/kmsg
+}
+sample() {
+	! grep -q memory /proc/cmdline ||
 		echo "$(cut -d' ' -f1 /proc/uptime) $(awk '$1 ~ /^(nr_free_pages|count:)$/ { pages += $2 } END { print pages * 4 }' /proc/zoneinfo)" > /dev/ttyS1
-	}
-else
-	sample() { :; }
-fi
-watch() {
-	while [ ! -e /dev/stop ]; do sample; sleep 0.05; done &
 }
 "#;
 
-/// What each way does, from the start of `/init`.
+/// The `/init` of the archive: gets a root that can be left, and goes on there.
 const GET_A_ROOT: &str = r#"
-watch
+export PATH=/bin
+mount -t proc proc /proc
+mount -t devtmpfs dev /dev
+way=$(sed -n 's/.*\bway=\([^ ]*\).*/\1/p' /proc/cmdline)
+if grep -q memory /proc/cmdline; then
+	while [ ! -e /dev/stop ]; do sample; sleep 0.05; done &
+fi
+mark begin
 case $way in
 copy)
 	mkdir /new
@@ -86,16 +83,16 @@ copy)
 	for file in /*; do
 		case $file in /new|/dev|/proc) ;; *) cp -a $file /new/ ;; esac
 	done
+	touch /dev/stop; wait
 	mkdir /new/dev /new/proc
-	touch /dev/stop; wait; rm /dev/stop
 	mount --move /dev /new/dev
 	mount --move /proc /new/proc
-	exec switch_root /new /leave
+	exec switch_root -c /dev/console /new /leave
 	;;
 bind)
 	mkdir /new
 	mount --bind / /new
-	touch /dev/stop; wait; rm /dev/stop
+	touch /dev/stop; wait
 	mount --move /dev /new/dev
 	mount --move /proc /new/proc
 	cd /new
@@ -103,28 +100,32 @@ bind)
 	exec chroot . /leave
 	;;
 *)
-	touch /dev/stop; wait; rm /dev/stop
+	# It is one already. The first mark counts.
+	mark pivotable
+	touch /dev/stop; wait
 	exec /leave
 	;;
 esac
 "#;
 
-/// Leaves for the disk with pivot_root, and unmounts the old root.
+/// Leaves for the disk with pivot_root, and lets go of the console that was opened before.
 const LEAVE: &str = r#"
-echo "mark: pivotable" > /dev/kmsg
+mark pivotable
+export PATH=/bin
 sample
 [ -e /dev/vda ] || poweroff -f
 mount -t ext4 /dev/vda /mnt
 mount --move /dev /mnt/dev
 mount --move /proc /mnt/proc
 cd /mnt
-pivot_root . initrd && exec chroot . /sbin/init
-echo "mark: no pivot_root" > /dev/kmsg
+pivot_root . initrd && exec chroot . /sbin/init < dev/console > dev/console 2>&1
+mark "no pivot_root"
 poweroff -f
 "#;
 
-/// Goes on on the disk.
+/// The `/sbin/init` of the disk: unmounts the old root.
 const AFTER: &str = r#"
+export PATH=/bin
 umount -l /initrd
 echo "left: $(cut -d' ' -f1 /proc/uptime)" > /dev/ttyS1
 for i in 1 2 3 4 5 6 7 8; do sample; sleep 0.1; done
@@ -177,6 +178,14 @@ pub fn all(base: &Base) -> Result<Vec<Measured>> {
             }
             .boot()?;
             let (memory, left) = samples(&boot)?;
+            let most = memory.iter().map(|(_, used)| *used).fold(0.0, f64::max);
+            let back = most - memory.last().map_or(most, |(_, used)| *used);
+            ensure!(
+                way == Way::BindAndMove || back > mib as f64 / 2.0,
+                "{}: of an archive of {mib} MiB {back:.1} MiB came back:\n{}",
+                way.title(),
+                boot.console
+            );
             all.push(Measured {
                 mib,
                 way,

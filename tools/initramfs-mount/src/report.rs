@@ -292,14 +292,17 @@ fn cell(outcome: &Outcome) -> Markup {
     }
 }
 
-/// What of an error's first line tells what went wrong: runtimes say first what they did.
+/// What of an error's first line tells what went wrong: runtimes say first what they did, in colors,
+/// and quote other programs.
 fn brief(e: &str) -> String {
     let line = e.lines().next().unwrap_or_default();
+    let line = line.split("\\n").next().unwrap_or_default();
+    let colors = Regex::new("\u{1b}\\[[0-9;]*m");
+    let line = colors.map_or(line.into(), |colors| colors.replace_all(line, ""));
     let from = line.to_lowercase().find("pivot").unwrap_or(0);
-    let line = line
-        .get(from..)
-        .unwrap_or(line)
-        .trim_end_matches(['"', ' ']);
+    let line = line.get(from..).unwrap_or(&line);
+    let end: &[char] = &['"', ' ', '.'];
+    let line = line.trim_end_matches(end).trim_end_matches(": unknown");
     line.chars().take(120).collect()
 }
 
