@@ -200,7 +200,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
                 let trials = programs::trials(base, true, &outcomes)?;
                 failed |= libtest_mimic::run(&arguments(&[], None), trials).has_failed();
             }
-            println!("{}", report::write(&bases, &taken(&outcomes)?)?.display());
+            report(&bases, &outcomes)?;
             if failed {
                 return Ok(ExitCode::FAILURE);
             }
@@ -210,12 +210,14 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Takes what the programs came to.
-fn taken(outcomes: &Mutex<Vec<programs::Outcome>>) -> Result<Vec<programs::Outcome>> {
-    let mut outcomes = outcomes
+/// Writes the report with what the programs came to, and opens it.
+fn report(bases: &[Base], outcomes: &Mutex<Vec<programs::Outcome>>) -> Result<()> {
+    let outcomes = outcomes
         .lock()
         .map_err(|_| anyhow::anyhow!("a test panicked"))?;
-    Ok(std::mem::take(&mut outcomes))
+    let index = report::write(bases, &outcomes)?;
+    println!("{}", index.display());
+    report::check(&index, &outcomes)
 }
 
 /// Runs the tests on each of these bases. The last line says how it went.
@@ -267,8 +269,7 @@ fn test(bases: &[String], all: bool, args: &[String]) -> Result<ExitCode> {
         }
     }
     if all && args.is_empty() {
-        let outcomes = taken(&outcomes)?;
-        match report::write(&bases, &outcomes).and_then(|index| report::check(&index, &outcomes)) {
+        match report(&bases, &outcomes).and_then(|()| report::agrees_with_readme()) {
             Ok(()) => passed += 1,
             Err(e) => {
                 eprintln!("error: {e:#}");
