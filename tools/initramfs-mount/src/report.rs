@@ -296,7 +296,8 @@ fn cell(outcome: &Outcome) -> Markup {
 /// and quote other programs.
 fn brief(e: &str) -> String {
     let line = e.lines().next().unwrap_or_default();
-    let line = line.split("\\n").next().unwrap_or_default();
+    let mut quoted = line.split("\\n");
+    let line = quoted.find(|part| part.contains("pivot")).unwrap_or(line);
     let colors = Regex::new("\u{1b}\\[[0-9;]*m");
     let line = colors.map_or(line.into(), |colors| colors.replace_all(line, ""));
     let from = line.to_lowercase().find("pivot").unwrap_or(0);
