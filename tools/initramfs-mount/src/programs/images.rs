@@ -132,11 +132,7 @@ impl Image {
             format!("below the root there are {below:?}, and not {wanted:?}"),
         )?;
         if on {
-            let stock = Report(self.boot(lab, false)?).number("free")?;
-            report.check(
-                free + SLACK >= stock,
-                format!("{free} KiB are free, and {stock} KiB without the feature"),
-            )?;
+            super::as_free_as(&report, &Report(self.boot(lab, false)?), SLACK)?;
         }
         Ok(format!(
             "{} MiB free, below it {}",

@@ -121,11 +121,7 @@ impl Way {
 
         let free = report.number("free")?;
         if on {
-            let stock = Report(self.boot(lab, false)?).number("free")?;
-            report.check(
-                free + SLACK >= stock,
-                format!("{free} KiB are free, and {stock} KiB without the feature"),
-            )?;
+            super::as_free_as(&report, &Report(self.boot(lab, false)?), SLACK)?;
         }
         Ok(format!("{} MiB free", free >> 10))
     }

@@ -12,6 +12,7 @@ mod virtme;
 use crate::{
     archive::{with_libraries, Archive},
     base::Base,
+    boots::Report,
     debian::{self, Installed},
     qemu::{Boot, Machine},
 };
@@ -184,6 +185,13 @@ fn with_mounts(mut archive: Archive, root: &str) -> Result<Archive> {
         archive = archive.parents(&name).copy(file, &name)?;
     }
     Ok(archive)
+}
+
+/// Makes sure that as much memory is free as without the feature, but for `slack` KiB.
+fn as_free_as(report: &Report, stock: &Report, slack: u64) -> Result<()> {
+    let (free, stock) = (report.number("free")?, stock.number("free")?);
+    let what = format!("{free} KiB are free, and {stock} KiB without the feature");
+    report.check(free + slack >= stock, what).map(drop)
 }
 
 /// What is made once, or the message of what failed.
