@@ -5,10 +5,7 @@
 //!
 //! Each is a line `mount: ID PARENT DEVICE TYPE PATH`; the path of one that can't be reached is empty.
 
-use std::{
-    io::{Error, Result},
-    mem::size_of,
-};
+use std::io::{Error, Result};
 
 /// `struct mnt_id_req` of `linux/mount.h`.
 #[repr(C)]
@@ -66,8 +63,7 @@ impl Mount {
         let param =
             STATMOUNT_SB_BASIC | STATMOUNT_MNT_BASIC | STATMOUNT_FS_TYPE | STATMOUNT_MNT_POINT;
         let mut answer = [0u64; 1024];
-        let size = size_of::<[u64; 1024]>();
-        call(SYS_STATMOUNT, id, param, answer.as_mut_ptr().cast(), size)?;
+        call(SYS_STATMOUNT, id, param, &mut answer)?;
         // SAFETY: The kernel has written a `struct statmount` to `answer`, which is larger and, as
         // an array of u64, aligned for it. All bit patterns are valid for its fields.
         let head = unsafe { *answer.as_ptr().cast::<Head>() };
@@ -91,31 +87,36 @@ impl Mount {
     }
 }
 
-/// Calls statmount(2) or listmount(2), neither of which the C library knows.
-fn call(
-    number: libc::c_long,
-    mnt_id: u64,
-    param: u64,
-    answer: *mut u64,
-    room: usize,
-) -> Result<usize> {
+/// Calls statmount(2) or listmount(2), neither of which the C library knows. Returns what it
+/// returned.
+fn call(number: libc::c_long, mnt_id: u64, param: u64, answer: &mut [u64]) -> Result<usize> {
     let request = Request {
         size: size_of::<Request>() as u32,
         spare: 0,
         mnt_id,
         param,
     };
-    // SAFETY: `request` outlives the call and says its own size, and the kernel writes no more than
-    // `room` to `answer`: bytes for statmount(2), words for listmount(2).
-    let done = unsafe { libc::syscall(number, &request as *const Request, answer, room, 0) };
+    // One counts its room in bytes, the other in mounts.
+    let room = match number {
+        SYS_STATMOUNT => size_of_val(answer),
+        _ => answer.len(),
+    };
+    // SAFETY: `request` outlives the call and says its own size, so that the kernel reads no more.
+    // statmount(2) writes `room` bytes at the most and listmount(2) `room` words, which is what
+    // `answer` has; it is borrowed for the call, so that nothing else refers to it.
+    let done = unsafe {
+        let answer = answer.as_mut_ptr();
+        libc::syscall(number, &request as *const Request, answer, room, 0)
+    };
     usize::try_from(done).map_err(|_| Error::last_os_error())
 }
 
 /// Returns the mount that is the root of this process.
 fn root() -> Result<u64> {
-    // SAFETY: Zeros are a valid `struct statx`.
+    // SAFETY: All fields of `struct statx` are integers, of which zeros are valid values.
     let mut stat: libc::statx = unsafe { std::mem::zeroed() };
-    // SAFETY: The path is a string, and `stat` is for the kernel to write to.
+    // SAFETY: The path ends with a zero, and the kernel writes one `struct statx`, which is what `stat`
+    // is; both outlive the call.
     let done = unsafe { libc::statx(0, c"/".as_ptr(), 0, STATX_MNT_ID_UNIQUE, &mut stat) };
     if done == 0 {
         Ok(stat.stx_mnt_id)
@@ -134,7 +135,7 @@ fn main() -> Result<()> {
         };
     }
     let mut ids = vec![0u64; 1024];
-    let count = call(SYS_LISTMOUNT, lowest.id, 0, ids.as_mut_ptr(), ids.len())?;
+    let count = call(SYS_LISTMOUNT, lowest.id, 0, &mut ids)?;
     let above = ids[..count].iter().map(|id| Mount::new(*id));
     for mount in std::iter::once(Ok(lowest)).chain(above) {
         let mount = mount?;
