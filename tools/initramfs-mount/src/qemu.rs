@@ -158,7 +158,7 @@ impl Machine {
             .context("can't run qemu-system-x86_64")?;
         let ended = converse(
             child,
-            || read(&console),
+            &console,
             &self.talk,
             Duration::from_secs(self.seconds),
         )?;
@@ -170,16 +170,18 @@ impl Machine {
     }
 }
 
-fn read(path: &Path) -> String {
+/// Returns what a terminal was sent, as lines. What has not begun has not said anything.
+pub fn read(path: &Path) -> String {
     let bytes = fs::read(path).unwrap_or_default();
     String::from_utf8_lossy(&bytes).replace('\r', "")
 }
 
-/// Waits for a program to end, and types what it waits for. After `limit`, stops it.
+/// Waits for a program to end that writes to `log`, and types what it waits for. After `limit`, stops
+/// it.
 /// Returns whether it ended by itself.
 pub fn converse(
     mut child: Child,
-    said: impl Fn() -> String,
+    log: &Path,
     talk: &[(&str, String)],
     limit: Duration,
 ) -> Result<bool> {
@@ -192,7 +194,7 @@ pub fn converse(
             return Ok(true);
         }
         if let (Some((question, answer)), Some(input)) = (next, &mut input) {
-            let said = said();
+            let said = read(log);
             if let Some(at) = said.get(seen..).and_then(|new| new.find(question)) {
                 seen += at + question.len();
                 // It may have ended meanwhile, which the next round finds.

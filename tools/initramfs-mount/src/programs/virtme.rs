@@ -3,11 +3,13 @@
 //! virtme-ng: the shell of `make shell`, and its own initramfs.
 
 use super::{Case, Expect, Lab};
-use crate::{qemu::converse, vng};
+use crate::{
+    qemu::{converse, read},
+    vng,
+};
 use anyhow::{bail, ensure, Context, Result};
 use std::{
     fs::{self, File},
-    path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -40,16 +42,10 @@ fn talk(
         .stderr(file)
         .spawn()
         .context("can't run script")?;
-    let said = || read(&log);
-    let ended = converse(child, said, talk, Duration::from_secs(190))?;
-    let said = said();
+    let ended = converse(child, &log, talk, Duration::from_secs(190))?;
+    let said = read(&log);
     ensure!(ended, "virtme-ng did not end\n{said}");
     Ok(said)
-}
-
-fn read(log: &Path) -> String {
-    let bytes = fs::read(log).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).replace('\r', "")
 }
 
 fn says(said: &str, line: &str) -> Result<()> {
