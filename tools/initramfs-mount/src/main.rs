@@ -189,10 +189,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             return Ok(libtest_mimic::run(&arguments(args, None), trials).exit_code());
         }
         Task::Report { bases } => {
-            let bases: Vec<_> = bases
-                .iter()
-                .map(|name| Base::from_env(name))
-                .collect::<Result<_>>()?;
+            let bases = all_of(bases)?;
             let outcomes = Arc::default();
             let mut failed = false;
             for base in &bases {
@@ -210,6 +207,11 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Returns the bases of these names.
+fn all_of(names: &[String]) -> Result<Vec<Base>> {
+    names.iter().map(|name| Base::from_env(name)).collect()
+}
+
 /// Writes the report with what the programs came to, and opens it.
 fn report(bases: &[Base], outcomes: &Mutex<Vec<programs::Outcome>>) -> Result<()> {
     let outcomes = outcomes
@@ -223,10 +225,7 @@ fn report(bases: &[Base], outcomes: &Mutex<Vec<programs::Outcome>>) -> Result<()
 /// Runs the tests on each of these bases. The last line says how it went.
 fn test(bases: &[String], all: bool, args: &[String]) -> Result<ExitCode> {
     let (mut passed, mut failed) = (0, 0);
-    let bases: Vec<_> = bases
-        .iter()
-        .map(|name| Base::from_env(name))
-        .collect::<Result<_>>()?;
+    let bases = all_of(bases)?;
     let outcomes = Arc::default();
     for base in &bases {
         let name = &base.name;
