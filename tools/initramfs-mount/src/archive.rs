@@ -107,6 +107,13 @@ impl Archive {
         self.bytes.clone()
     }
 
+    /// The same with one more file, after the data of which there is no padding.
+    pub fn open_with(self, name: &str, data: &[u8]) -> Vec<u8> {
+        let mut bytes = self.file(name, 0o644, data).bytes;
+        bytes.truncate(bytes.len() - (data.len().next_multiple_of(4) - data.len()));
+        bytes
+    }
+
     /// The whole archive.
     pub fn finish(&self) -> Vec<u8> {
         match newc::trailer(self.bytes.clone()) {

@@ -56,13 +56,35 @@ fn cases() -> Result<Vec<Case>> {
     let archive = Archive::new()
         .file("noise", 0o644, &guest::noise(5000))
         .file("text", 0o644, &b"a line\n".repeat(2000))
-        .file("init", 0o755, b"no program")
-        .finish();
+        .file("init", 0o755, b"no program");
+    let open = archive.clone().open_with("last", b"unpadded");
+    let archive = archive.finish();
     // Decompressors hand out blocks: the trailer in the last one of them, and before.
     let mut padded = archive.clone();
     pad(&mut padded, 8192);
 
     let mut cases = Vec::new();
+    for (how, ..) in COMPRESSIONS {
+        cases.push(Case {
+            what: format!("{how}, without trailer"),
+            archive: compress(how, &open)?,
+            whole: true,
+        });
+        let mut junk = archive.clone();
+        junk.extend(b"this is no archive");
+        cases.push(Case {
+            what: format!("{how}, junk in it"),
+            archive: compress(how, &junk)?,
+            whole: true,
+        });
+        for len in [open.len() - 4, open.len() - 50] {
+            cases.push(Case {
+                what: format!("{how}, whole, of {len} bytes"),
+                archive: compress(how, &open[..len])?,
+                whole: false,
+            });
+        }
+    }
     for (how, ..) in COMPRESSIONS {
         for (kind, archive) in [("", &archive), (", padded", &padded)] {
             let packed = compress(how, archive)?;
@@ -83,6 +105,26 @@ fn cases() -> Result<Vec<Case>> {
             ] {
                 let what = format!(", then {} bytes", after.len());
                 add(what, [&packed, after].concat(), true);
+            }
+            // What begins as an archive must be one.
+            for after in [&b"0707010"[..], b"\x1f\x8b\x08\0", b"\x02\x21\x4c\x18\xff"] {
+                let mut bytes = packed.clone();
+                pad(&mut bytes, 4);
+                bytes.extend(after);
+                add(format!(", then {after:02x?}"), bytes, false);
+            }
+            let mut twice = packed.clone();
+            pad(&mut twice, 4);
+            let second = twice.len();
+            twice.extend(&packed);
+            add(", twice".to_owned(), twice.clone(), true);
+            for cut in [2, 3, 5, 6, 7, 8, 9, len / 2, len - 9, len - 1] {
+                let cut = second + cut;
+                add(
+                    format!(", twice, {cut} of it"),
+                    twice[..cut].to_vec(),
+                    false,
+                );
             }
             let spread = (1..12).map(|i| len * i / 12);
             for cut in spread.chain(len - 32..len) {
@@ -110,9 +152,9 @@ impl Case {
             .with_context(|| format!("can't run {}", kernel.display()))?;
         let said = String::from_utf8_lossy(&said.stdout);
         let (wanted, other) = if self.whole {
-            ("/ is the initramfs", "broken initramfs")
+            ("/ is the initramfs", "Kernel panic - not syncing: VFS")
         } else {
-            ("broken initramfs", "/ is the initramfs")
+            (", initramfs: ", "/ is the initramfs")
         };
         ensure!(
             said.contains(wanted) && !said.contains(other),

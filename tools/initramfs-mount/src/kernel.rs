@@ -26,7 +26,7 @@ pub const FRAGMENTS: &[&str] = &[
 /// Kernels of a base besides the one that `make kernel` leaves.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Variant {
-    /// The same with an archive in it, and without LZ4.
+    /// The same with an archive in it, without LZ4, and with a helper that it calls for devices.
     BuiltIn,
     /// A very small one with the KUnit tests.
     KUnit,
@@ -44,14 +44,18 @@ impl Variant {
         Ok(match self {
             Self::BuiltIn => {
                 let archive = base.dir.join("builtin.cpio");
+                // What a disk is mounted on is there, too.
                 let bytes = guest::reporter("builtin")?
+                    .dir("root")
+                    .char_device("dev/console", 5, 1)
                     .file("marker-builtin", 0o644, b"")
                     .finish();
                 write_if_changed(&archive, &bytes)?;
                 let source = archive.display();
                 let extra = format!(
                     "CONFIG_INITRAMFS_MOUNT=y\nCONFIG_INITRAMFS_SOURCE=\"{source}\"\n\
-                     # CONFIG_RD_LZ4 is not set\n"
+                     # CONFIG_RD_LZ4 is not set\n\
+                     CONFIG_UEVENT_HELPER=y\nCONFIG_UEVENT_HELPER_PATH=\"/sbin/hotplug\"\n"
                 );
                 (fragments(base), extra)
             }
