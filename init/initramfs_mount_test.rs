@@ -6,126 +6,37 @@
 use super::*;
 use core::{
     cell::Cell,
-    ffi::CStr as Text,
     fmt::{self, Write},
+    str, //
 };
 use kernel::{
-    error::to_result, ffi::c_ulong, kunit_init::Test, kunit_init_expect as expect,
-    kunit_init_expect_eq as expect_eq, kunit_init_test_suite,
+    error::to_result,
+    ffi::{c_int, c_long, c_ulong}, //
 };
 
-kunit_init_test_suite!(
-    "initramfs_mount",
-    [
-        the_choice_of_file_system_and_options,
-        every_operation_fails_in_turn,
-        an_archive_becomes_the_root,
-        a_revert_leaves_no_trace,
-        a_drop_is_a_revert,
-        a_mount_that_fails_leaves_no_trace,
-        bad_options_are_left_out,
-        options_never_make_it_read_only,
-        an_archive_without_rdinit_stays_for_now,
-        a_finish_that_fails_leaves_no_trace,
-        an_archive_that_breaks_off_is_not_whole,
-    ]
-);
-
-fn the_choice_of_file_system_and_options(test: &Test<'_>) {
-    // root=, rootfstype=, rootflags=, initramfs_options=: file system, options
-    type Case = (
-        &'static Text,
-        Option<&'static Text>,
-        &'static Text,
-        &'static Text,
-        &'static str,
-        &'static str,
-    );
-    let table: &[Case] = &[
-        (c"", None, c"", c"", "tmpfs", ""),
-        (c"", None, c"size=1M", c"", "tmpfs", "size=1M"),
-        (c"", None, c"", c"size=2M", "tmpfs", "size=2M"),
-        (c"", None, c"size=1M", c"size=2M", "tmpfs", "size=2M"),
-        (c"", Some(c"tmpfs"), c"size=1M", c"", "tmpfs", "size=1M"),
-        (c"", Some(c"ext4,tmpfs"), c"", c"", "tmpfs", ""),
-        (c"", Some(c"ramfs"), c"", c"", "ramfs", ""),
-        (c"", Some(c"ramfs"), c"mode=700", c"", "ramfs", "mode=700"),
-        (c"", Some(c"ext4"), c"", c"", "ramfs", ""),
-        (c"", Some(c""), c"", c"", "ramfs", ""),
-        (c"/dev/vda", None, c"", c"", "ramfs", ""),
-        (c"/dev/vda", None, c"data=journal", c"", "ramfs", ""),
-        (
-            c"/dev/vda",
-            None,
-            c"data=journal",
-            c"mode=700",
-            "ramfs",
-            "mode=700",
-        ),
-        (c"/dev/vda", Some(c"tmpfs"), c"", c"", "tmpfs", ""),
-        (
-            c"/dev/vda",
-            Some(c"tmpfs"),
-            c"ro",
-            c"size=2M",
-            "tmpfs",
-            "size=2M",
-        ),
-        (c"/dev/vda", Some(c"ext4"), c"ro", c"", "ramfs", ""),
-    ];
-
-    for &(root, rootfstype, rootflags, initramfs_options, fs_type, options) in table {
-        let (chosen, chosen_options) = Params {
-            root: char_ptr(root),
-            rootflags: char_ptr(rootflags),
-            initramfs_options: char_ptr(initramfs_options),
-            rdinit: char_ptr(c"/init"),
-            rootfstype: rootfstype.map(char_ptr),
-        }
-        .choose();
-        let case = (root, rootfstype, rootflags, initramfs_options);
-        expect_eq!(
-            test,
-            text(chosen.into()),
-            fs_type,
-            "file system for {case:?}"
-        );
-        expect_eq!(test, text(chosen_options), options, "options for {case:?}");
-    }
-}
-
-fn char_ptr(text: &'static Text) -> CharPtr<'static> {
-    // SAFETY: A string with a NUL, and static.
-    unsafe { CharPtr::from_raw(text.to_bytes_with_nul().as_ptr().cast()) }
-        .unwrap_or(c_str!("").into())
-}
-
-fn text(string: CharPtr<'_>) -> &str {
-    let text = string.as_char_ptr();
-    // SAFETY: By its type, this is a string with a NUL, and `strlen()` counts what is before it.
-    let bytes =
-        unsafe { core::slice::from_raw_parts(text.cast(), bindings::strlen(text) as usize) };
-    core::str::from_utf8(bytes).unwrap_or("(not text)")
+// initramfs_mount_test.c
+extern "C" {
+    fn initramfs_test_enter() -> c_int;
+    fn initramfs_test_leave() -> c_int;
+    fn initramfs_test_read(path: *const c_char, buf: *mut c_char, len: usize) -> c_long;
+    fn initramfs_test_refuse(dir: *const c_char, err: c_int) -> c_int;
+    fn initramfs_test_unpack(archive: *const c_char, len: c_ulong) -> bool;
+    fn initramfs_test_populate(archive: *const c_char, len: c_ulong, force: bool) -> bool;
+    fn initramfs_test_helper() -> bool;
 }
 
 /// What is asked of the fake kernel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Op {
-    None,
-    Hold,
-    Mount {
-        options: bool,
-    },
+    Enter,
+    Mount { options: bool },
     Chdir,
     Chroot,
-    Eaccess,
-    RestorePwd,
-    Mknod,
-    Bind,
-    Restore,
+    Unpack,
+    Holds,
+    Publish,
+    Leave,
     Detach,
-    /// What was held has been given back.
-    Release,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -134,969 +45,701 @@ enum Place {
     RootMount,
 }
 
+/// A root and a working directory.
+type Fs = [Place; 2];
+
 /// What the fake kernel's world is like.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct State {
-    root: Place,
-    pwd: Place,
+    shared: Fs,
+    /// Those of the current thread, if it has any of its own.
+    own: Option<Fs>,
     mounts: u32,
-    held: u32,
-    /// Whether the root mount shows the console of rootfs.
-    console: bool,
 }
 
 impl State {
     const BOOT: Self = Self {
-        root: Place::Rootfs,
-        pwd: Place::Rootfs,
+        shared: [Place::Rootfs; 2],
+        own: None,
         mounts: 0,
-        held: 0,
-        console: false,
     };
-    const KEPT: Self = Self {
-        root: Place::RootMount,
-        pwd: Place::RootMount,
+    const FINISHED: Self = Self {
+        shared: [Place::RootMount; 2],
+        own: None,
         mounts: 1,
-        ..Self::BOOT
     };
-    const KEPT_FOR_NOW: Self = Self {
-        pwd: Place::Rootfs,
-        console: true,
-        ..Self::KEPT
-    };
+
+    fn current(&mut self) -> &mut Fs {
+        self.own.as_mut().unwrap_or(&mut self.shared)
+    }
 }
 
-/// A fake kernel, in which operations can fail.
+/// A fake kernel, in which one operation can fail.
+#[derive(Clone)]
 struct World {
-    state: Cell<State>,
+    whole: bool,
     rdinit: bool,
-    ops: Cell<[Op; 20]>,
-    count: Cell<usize>,
-    /// Which operation is to fail, counted from 0 among those that can, and with what.
+    /// Which of the operations that can fail is to do so, counted from 0, and with what.
     fail: Option<(usize, Error)>,
-    /// Whether unmounting fails, too.
-    stuck: bool,
+    state: Cell<State>,
+    ops: Cell<[Option<Op>; 12]>,
     tried: Cell<usize>,
-    reported: Cell<Option<Error>>,
-    /// How many operations there were until the one that failed, that one included, and how
-    /// many mounts.
-    failed: Cell<Option<(usize, u32)>>,
+    failed: Cell<Option<Op>>,
 }
 
 impl World {
-    fn new(rdinit: bool, fail: Option<(usize, Error)>, stuck: bool) -> Self {
+    fn new(whole: bool, rdinit: bool, fail: Option<(usize, Error)>) -> Self {
         Self {
-            state: Cell::new(State::BOOT),
+            whole,
             rdinit,
-            ops: Cell::new([Op::None; 20]),
-            count: Cell::new(0),
             fail,
-            stuck,
+            state: Cell::new(State::BOOT),
+            ops: Cell::new([None; 12]),
             tried: Cell::new(0),
-            reported: Cell::new(None),
             failed: Cell::new(None),
         }
     }
 
     fn note(&self, op: Op) {
         let mut ops = self.ops.get();
-        if let Some(place) = ops.get_mut(self.count.get()) {
-            *place = op;
+        if let Some(place) = ops.iter_mut().find(|place| place.is_none()) {
+            *place = Some(op);
         }
         self.ops.set(ops);
-        self.count.set(self.count.get() + 1);
     }
 
     /// An operation that can fail.
     fn try_op(&self, op: Op) -> Result {
         self.note(op);
-        let tried = self.tried.replace(self.tried.get() + 1);
-        match self.fail {
-            Some((which, e)) if which == tried => {
-                self.failed
-                    .set(Some((self.count.get(), self.state.get().mounts)));
+        match (self.fail, self.tried.replace(self.tried.get() + 1)) {
+            (Some((which, e)), tried) if which == tried => {
+                self.failed.set(Some(op));
                 Err(e)
             }
-            _ if self.stuck && op == Op::Detach => Err(EBUSY),
             _ => Ok(()),
         }
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.get();
-        change(&mut state);
+        let result = change(&mut state);
         self.state.set(state);
+        result
+    }
+
+    /// Does `op` within the root mount.
+    fn inside(&self, op: Op, result: bool) -> bool {
+        self.note(op);
+        result && self.state.get().own == Some([Place::RootMount; 2])
+    }
+
+    fn run(&self, options: bool) -> Result<Option<&CStr>> {
+        let options = if options { c"size=1M" } else { c"" };
+        transaction(self, c"tmpfs", options, c"/init")
+    }
+
+    /// Returns what was done after the operation that failed.
+    fn after_failure(&self) -> [Option<Op>; 12] {
+        let ops = self.ops.get();
+        let mut after = [None; 12];
+        let rest = ops
+            .iter()
+            .skip_while(|op| **op != self.failed.get())
+            .skip(1);
+        after
+            .iter_mut()
+            .zip(rest)
+            .for_each(|(to, from)| *to = *from);
+        after
     }
 }
 
-struct Fake<'a>(&'a World);
+struct FakeFs<'a>(&'a World);
 
-struct FakeHeld<'a>(&'a World, State);
-
-impl Drop for FakeHeld<'_> {
+impl Drop for FakeFs<'_> {
     fn drop(&mut self) {
-        self.0.note(Op::Release);
-        self.0.change(|state| state.held -= 1);
+        self.0.note(Op::Leave);
+        self.0.change(|state| state.own = None);
     }
 }
 
-impl<'a> Ops for Fake<'a> {
-    type Held = FakeHeld<'a>;
+impl Ops for World {
+    type Fs<'a> = FakeFs<'a>;
 
-    fn hold(&self) -> Result<FakeHeld<'a>> {
-        self.0.try_op(Op::Hold)?;
-        let then = self.0.state.get();
-        self.0.change(|state| state.held += 1);
-        Ok(FakeHeld(self.0, then))
+    fn enter(&self) -> Result<FakeFs<'_>> {
+        self.try_op(Op::Enter)?;
+        self.change(|state| state.own = Some(state.shared));
+        Ok(FakeFs(self))
     }
 
-    fn restore(&self, held: &FakeHeld<'a>) {
-        self.0.note(Op::Restore);
-        self.0
-            .change(|state| (state.root, state.pwd) = (held.1.root, held.1.pwd));
+    fn publish(&self, _: &FakeFs<'_>) {
+        self.note(Op::Publish);
+        self.change(|state| state.shared = *state.current());
     }
 
-    fn restore_pwd(&self, held: &FakeHeld<'a>) {
-        self.0.note(Op::RestorePwd);
-        self.0.change(|state| state.pwd = held.1.pwd);
-    }
-
-    fn mount(&self, _: &CStr, options: CharPtr<'_>, _: &mut Page) -> Result {
+    fn mount(&self, _: &CStr, options: &CStr) -> Result {
         let options = !options.is_empty();
-        self.0.try_op(Op::Mount { options })?;
-        self.0.change(|state| state.mounts += 1);
+        self.try_op(Op::Mount { options })?;
+        self.change(|state| state.mounts += 1);
         Ok(())
     }
 
-    fn bind_mount(&self, _: &CStr, _: &CStr) -> Result {
-        self.0.try_op(Op::Bind)?;
-        self.0.change(|state| state.console = true);
-        Ok(())
-    }
-
-    fn detach(&self, _: &CStr) -> Result {
-        self.0.try_op(Op::Detach)?;
-        // From within the root mount there is nothing at `/..`, and rootfs can't be unmounted.
-        if self.0.state.get().root != Place::Rootfs || self.0.state.get().mounts == 0 {
-            return Err(EINVAL);
-        }
-        self.0.change(|state| state.mounts -= 1);
-        Ok(())
-    }
-
-    fn chdir(&self, _: &CStr) -> Result {
-        self.0.try_op(Op::Chdir)?;
-        if self.0.state.get().mounts > 0 {
-            self.0.change(|state| state.pwd = Place::RootMount);
-        }
-        Ok(())
-    }
-
-    fn chroot(&self, _: &CStr) -> Result {
-        self.0.try_op(Op::Chroot)?;
-        self.0.change(|state| state.root = state.pwd);
-        Ok(())
-    }
-
-    fn eaccess(&self, _: CharPtr<'_>) -> Result {
-        self.0.try_op(Op::Eaccess)?;
-        if self.0.rdinit {
-            Ok(())
-        } else {
-            Err(ENOENT)
-        }
-    }
-
-    fn mknod_console(&self, _: &CStr) -> Result {
-        self.0.try_op(Op::Mknod)
-    }
-
-    fn report(&self, e: Error, _: &CStr) {
-        self.0.reported.set(Some(e));
-    }
-}
-
-/// What is done with a root mount once it is prepared.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Then {
-    Finish,
-    FinishForNow,
-    Revert,
-    Drop,
-}
-
-/// Runs the transaction. Returns the outcome, and the errno if options were refused.
-fn transaction(world: &World, then: Then, options: bool, page: &mut Page) -> (Result, c_int) {
-    let mut options: CharPtr<'_> = if options {
-        c_str!("size=1M").into()
-    } else {
-        c_str!("").into()
-    };
-    let mut refused = 0;
-
-    let prepared = match prepare(
-        Fake(world),
-        c_str!("tmpfs"),
-        &mut options,
-        &mut refused,
-        page,
-    ) {
-        Ok(prepared) => prepared,
-        Err(e) => return (Err(e), refused),
-    };
-    let outcome = match then {
-        Then::Finish | Then::FinishForNow => {
-            if prepared.holds(c_str!("/init").into()) {
-                prepared.finish();
-                Ok(())
-            } else {
-                prepared.finish_for_now()
+    fn detach(&self) -> Result {
+        self.try_op(Op::Detach)?;
+        self.change(|state| {
+            // From within the root mount there is nothing at `/..`.
+            if *state.current() != [Place::Rootfs; 2] || state.mounts == 0 {
+                return Err(EINVAL);
             }
-        }
-        Then::Revert => {
-            prepared.revert();
+            state.mounts -= 1;
             Ok(())
-        }
-        Then::Drop => {
-            drop(prepared);
-            Ok(())
-        }
-    };
-    (outcome, refused)
-}
-
-fn every_operation_fails_in_turn(test: &Test<'_>) {
-    let errors = [ENOMEM, EINVAL, EPERM, ENOENT, EBUSY, ENOSPC, EIO];
-    let all = [Then::Finish, Then::FinishForNow, Then::Revert, Then::Drop];
-    let Ok(mut page) = page() else {
-        test.fail(c_str!(file!()), line!(), format_args!("no memory"));
-        return;
-    };
-
-    for (then, options) in all
-        .into_iter()
-        .flat_map(|then| [(then, false), (then, true)])
-    {
-        let rdinit = then == Then::Finish;
-        let clean = World::new(rdinit, None, false);
-        let (outcome, refused) = transaction(&clean, then, options, &mut page);
-        let end = match then {
-            Then::Finish => State::KEPT,
-            Then::FinishForNow => State::KEPT_FOR_NOW,
-            Then::Revert | Then::Drop => State::BOOT,
-        };
-        expect_eq!(test, outcome, Ok(()), "{then:?}");
-        expect_eq!(test, refused, 0, "{then:?}");
-        expect_eq!(test, clean.state.get(), end, "{then:?}");
-        // More than this, and they would not all have been seen.
-        expect!(test, clean.count.get() < clean.ops.get().len(), "{then:?}");
-
-        for which in 0..clean.tried.get() {
-            for (e, stuck) in errors.into_iter().flat_map(|e| [(e, false), (e, true)]) {
-                let world = World::new(rdinit, Some((which, e)), stuck);
-                let result = transaction(&world, then, options, &mut page);
-                one_failure(test, &world, (then, options), e, result, end);
-            }
-        }
-    }
-}
-
-/// Checks what came of a transaction in which one operation failed.
-fn one_failure(
-    test: &Test<'_>,
-    world: &World,
-    what: (Then, bool),
-    e: Error,
-    (outcome, refused): (Result, c_int),
-    end: State,
-) {
-    let state = world.state.get();
-    let ops = world.ops.get();
-    let Some((count, mounts)) = world.failed.get() else {
-        test.fail(
-            c_str!(file!()),
-            line!(),
-            format_args!("nothing failed in {what:?}"),
-        );
-        return;
-    };
-    let op = ops[count - 1];
-    let followed = &ops[count..world.count.get()];
-    let case = (what, op, e, world.stuck);
-    let reverts = matches!(what.0, Then::Revert | Then::Drop);
-    let left = State {
-        mounts: u32::from(world.stuck && mounts > 0),
-        ..State::BOOT
-    };
-
-    match op {
-        // Mounted without options instead, and nothing else changes.
-        Op::Mount { options: true } => {
-            expect_eq!(test, (outcome, refused), (Ok(()), e.to_errno()), "{case:?}");
-            expect_eq!(
-                test,
-                followed.first(),
-                Some(&Op::Mount { options: false }),
-                "{case:?}"
-            );
-            let stays = u32::from(world.stuck && reverts);
-            let end = State {
-                mounts: end.mounts + stays,
-                ..end
-            };
-            expect_eq!(test, state, end, "{case:?}");
-        }
-        // As if there were no rdinit.
-        Op::Eaccess => {
-            expect_eq!(test, (outcome, refused), (Ok(()), 0), "{case:?}");
-            expect_eq!(test, state, State::KEPT_FOR_NOW, "{case:?}");
-        }
-        // The archives had no console.
-        Op::Bind if e == ENOENT => {
-            expect_eq!(test, (outcome, refused), (Ok(()), 0), "{case:?}");
-            expect_eq!(test, followed, [Op::Release], "{case:?}");
-            let end = State {
-                console: false,
-                ..State::KEPT_FOR_NOW
-            };
-            expect_eq!(test, state, end, "{case:?}");
-        }
-        // There is nothing else that could be done; root and working directory are right.
-        Op::Detach => {
-            expect!(test, reverts, "{case:?}");
-            expect_eq!(test, world.reported.get(), Some(e), "{case:?}");
-            expect_eq!(test, (outcome, refused), (Ok(()), 0), "{case:?}");
-            expect_eq!(test, followed, [Op::Release], "{case:?}");
-            expect_eq!(
-                test,
-                state,
-                State {
-                    mounts: 1,
-                    ..State::BOOT
-                },
-                "{case:?}"
-            );
-        }
-        // Whatever else fails, what was done is undone, in this order.
-        _ => {
-            expect_eq!(test, (outcome, refused), (Err(e), 0), "{case:?}");
-            let undo: &[Op] = match (op, mounts) {
-                (Op::Hold, _) => &[],
-                (_, 0) => &[Op::Release],
-                _ => &[Op::Restore, Op::Detach, Op::Release],
-            };
-            expect_eq!(test, followed, undo, "{case:?}");
-            expect_eq!(
-                test,
-                (state.root, state.pwd),
-                (left.root, left.pwd),
-                "{case:?}"
-            );
-            expect_eq!(
-                test,
-                (state.mounts, state.held),
-                (left.mounts, left.held),
-                "{case:?}"
-            );
-        }
-    }
-}
-
-/// A mount namespace and an `fs_struct` of the test's own, with an empty root in which there is
-/// nothing but `/proc`. Ends with a check that nobody holds that root any more.
-struct Sandbox<'a> {
-    test: &'a Test<'a>,
-    kernel: Kernel,
-    outside: FsStruct,
-}
-
-impl<'a> Sandbox<'a> {
-    fn enter(test: &'a Test<'a>) -> Result<Self> {
-        // SAFETY: KUnit runs init suites before init memory is freed, and waits for this thread.
-        let kernel = unsafe {
-            to_result(bindings::initramfs_mount_test_unshare())?;
-            Kernel(InitSyscalls::new())
-        };
-        let outside = kernel.hold()?;
-        kernel.mount(c_str!("tmpfs"), c_str!("").into(), &mut *page()?)?;
-        kernel.chdir(c_str!("/.."))?;
-        kernel.chroot(c_str!("."))?;
-        let sandbox = Self {
-            test,
-            kernel,
-            outside,
-        };
-        sandbox.mount_proc()?;
-        Ok(sandbox)
-    }
-
-    fn mount_proc(&self) -> Result {
-        // SAFETY: Init memory is still there, and this is a string.
-        to_result(unsafe { bindings::init_mkdir(c_str!("/proc").as_char_ptr(), 0o755) })
-            .or_else(|e| if e == EEXIST { Ok(()) } else { Err(e) })?;
-        let syscalls = &self.kernel.0;
-        let (proc, none) = (c_str!("proc"), c_str!("").into());
-        syscalls.mount(proc, c_str!("/proc"), proc, none, &mut *page()?)
-    }
-
-    /// What is mounted, as seen from the root.
-    fn mounts(&self) -> Contents {
-        self.read(c_str!("/proc/self/mountinfo"))
-    }
-
-    fn read(&self, path: &CStr) -> Contents {
-        let mut contents = Contents {
-            bytes: [0; 1024],
-            len: 0,
-        };
-        // SAFETY: `path` is a string. What `filp_open()` returns is a file or an error; a file
-        // is given back once it has been read, and has no other user. That may happen at once,
-        // since test cases run in kernel threads. `kernel_read()` gets a buffer and its size.
-        unsafe {
-            let Ok(file) = kernel::error::from_err_ptr(bindings::filp_open(
-                path.as_char_ptr(),
-                bindings::O_RDONLY as c_int,
-                0,
-            )) else {
-                return contents;
-            };
-            let mut pos = 0;
-            loop {
-                let rest = &mut contents.bytes[contents.len..];
-                let got =
-                    bindings::kernel_read(file, rest.as_mut_ptr().cast(), rest.len(), &mut pos);
-                if got <= 0 {
-                    break;
-                }
-                contents.len += got as usize;
-            }
-            bindings::__fput_sync(file);
-        }
-        contents
-    }
-
-    fn there(&self, path: &CStr) -> bool {
-        self.kernel.eaccess(path.into()).is_ok()
-    }
-}
-
-impl Drop for Sandbox<'_> {
-    fn drop(&mut self) {
-        let unmount = |path: &CStr, flags: c_int| {
-            // SAFETY: Init memory is still there, and this is a string.
-            to_result(unsafe { bindings::init_umount(path.as_char_ptr(), flags) })
-        };
-        let restored = unmount(c_str!("/proc"), 0);
-        expect_eq!(self.test, restored, Ok(()), "/proc of the sandbox");
-        self.outside.restore(&self.kernel.0);
-        // Not a lazy one: it fails if there is a reference too many.
-        expect_eq!(
-            self.test,
-            unmount(c_str!("/.."), 0),
-            Ok(()),
-            "root of the sandbox"
-        );
-    }
-}
-
-/// What is in a file.
-#[derive(PartialEq)]
-struct Contents {
-    bytes: [u8; 1024],
-    len: usize,
-}
-
-impl Contents {
-    fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-
-    fn as_str(&self) -> &str {
-        core::str::from_utf8(self.as_bytes()).unwrap_or("(not text)")
-    }
-}
-
-impl fmt::Debug for Contents {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl Write for Contents {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let end = self.len + text.len();
-        self.bytes
-            .get_mut(self.len..end)
-            .ok_or(fmt::Error)?
-            .copy_from_slice(text.as_bytes());
-        self.len = end;
-        Ok(())
-    }
-}
-
-/// A cpio archive that is being written.
-struct Archive(Contents);
-
-impl Archive {
-    fn new() -> Self {
-        Self(Contents {
-            bytes: [0; 1024],
-            len: 0,
         })
     }
 
-    fn entry(mut self, name: &str, mode: u32, data: &str) -> Self {
-        let inode = self.0.len;
-        // Nothing fails here but a write that does not fit, and then the content is not right.
-        let _ = write!(
-            self.0,
-            "070701{inode:08X}{mode:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}\
-             {:08X}{:08X}{name}\0",
-            0,
-            0,
-            1,
-            0,
-            data.len(),
-            0,
-            0,
-            5,
-            1,
-            name.len() + 1,
-            0,
-        );
-        self.pad();
-        let _ = self.0.write_str(data);
-        self.pad();
+    fn chdir(&self) -> Result {
+        self.try_op(Op::Chdir)?;
+        self.change(|state| {
+            if state.mounts > 0 {
+                state.current()[1] = Place::RootMount;
+            }
+        });
+        Ok(())
+    }
+
+    fn chroot(&self) -> Result {
+        self.try_op(Op::Chroot)?;
+        self.change(|state| {
+            let fs = state.current();
+            fs[0] = fs[1];
+        });
+        Ok(())
+    }
+
+    fn unpack(&self) -> bool {
+        self.inside(Op::Unpack, self.whole)
+    }
+
+    fn holds(&self, _: &CStr) -> bool {
+        self.inside(Op::Holds, self.rdinit)
+    }
+}
+
+/// A list of operations, as [`World`] keeps them.
+fn ops<const N: usize>(list: [Op; N]) -> [Option<Op>; 12] {
+    let mut ops = [None; 12];
+    ops.iter_mut().zip(list).for_each(|(to, op)| *to = Some(op));
+    ops
+}
+
+/// Text or an archive. What there is no memory for is left out, and then the test fails.
+#[derive(PartialEq)]
+struct Bytes(KVec<u8>);
+
+impl Bytes {
+    fn new() -> Self {
+        Self(KVec::new())
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn get(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Returns the first `len` bytes.
+    fn first(&self, len: usize) -> &[u8] {
+        self.0.get(..len).unwrap_or_default()
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> &mut Self {
+        let _ = self.0.extend_from_slice(bytes, GFP_KERNEL);
         self
     }
 
-    fn pad(&mut self) {
-        self.0.len = self.0.len.next_multiple_of(4);
+    fn pad(&mut self) -> &mut Self {
+        let zeros = self.len().next_multiple_of(4) - self.len();
+        let _ = self.0.extend_with(zeros, 0, GFP_KERNEL);
+        self
     }
 
-    /// A directory, a program with that content, a link to it, and a console.
-    fn with_init(content: &str) -> Self {
-        Self::new()
-            .entry("dev", 0o040755, "")
-            .entry("dev/console", 0o020600, "")
-            .entry("init", 0o100755, content)
-            .entry("link", 0o120777, "init")
+    fn as_str(&self) -> &str {
+        str::from_utf8(self.get()).unwrap_or_default()
     }
 
-    fn end(self) -> Contents {
-        self.entry("TRAILER!!!", 0, "").0
+    /// An entry of a cpio archive, without the padding after its data.
+    fn entry(&mut self, name: &str, mode: u32, ino: u32, links: u32, data: &str) -> &mut Self {
+        let len = (data.len(), name.len() + 1);
+        let _ = write!(
+            self,
+            "070701{ino:08X}{mode:08X}{:08X}{:08X}{links:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}\
+             {:08X}{:08X}{name}\0",
+            0, 0, 0, len.0, 0, 0, 0, 0, len.1, 0,
+        );
+        self.pad().push(data.as_bytes())
     }
-}
 
-/// Unpacks an archive, and returns whether it was a whole one.
-fn unpack(archive: &[u8]) -> bool {
-    // SAFETY: Init suites run before init memory is freed, and one after the other, so that nobody
-    // else uses the unpacker. It only reads what it is given.
-    unsafe {
-        bindings::initramfs_mount_test_unpack(archive.as_ptr().cast(), archive.len() as c_ulong)
+    fn file(&mut self, name: &str, data: &str) -> &mut Self {
+        self.pad().entry(name, 0o100755, 0, 1, data)
     }
-}
 
-/// A page is a lot for a stack.
-#[inline(never)]
-fn page() -> Result<KBox<Page>> {
-    Ok(KBox::new([0; PAGE_SIZE], GFP_KERNEL)?)
-}
-
-#[inline(never)]
-fn root_mount(rootflags: &'static Text) -> Result<KBox<RootMount<'static>>> {
-    let mount = RootMount {
-        params: Params {
-            root: char_ptr(c""),
-            rootflags: char_ptr(rootflags),
-            initramfs_options: char_ptr(c""),
-            rdinit: char_ptr(c"/init"),
-            rootfstype: None,
-        },
-        fs_type: None,
-        options: char_ptr(c""),
-        rootfs: None,
-        refused: 0,
-        is_final: false,
-        _on: true,
-        page: [0; PAGE_SIZE],
-        broken: None,
-    };
-    Ok(KBox::new(mount, GFP_KERNEL)?)
-}
-
-/// What the C side calls, and its result.
-fn prepared(mount: &mut RootMount<'static>) -> c_int {
-    // SAFETY: Init suites run before init memory is freed. The boot parameters are static.
-    unsafe { prepare_mount_rootfs(mount) }
-}
-
-fn finished(mount: &mut RootMount<'static>) -> c_int {
-    // SAFETY: As in `prepared()`.
-    unsafe { finish_mount_rootfs(mount) }
-}
-
-fn reverted(mount: &mut RootMount<'static>) {
-    // SAFETY: As in `prepared()`.
-    unsafe { revert_mount_rootfs(mount) };
-}
-
-/// Runs a test case in a sandbox. If there can't be one, that is a failure.
-fn in_sandbox(test: &Test<'_>, case: impl FnOnce(&Sandbox<'_>) -> Result) {
-    match Sandbox::enter(test) {
-        Ok(sandbox) => expect_eq!(
-            test,
-            case(&sandbox),
-            Ok(()),
-            "an operation of the test's own"
-        ),
-        Err(e) => test.fail(c_str!(file!()), line!(), format_args!("no sandbox: {e:?}")),
+    fn trailer(&mut self) -> &mut Self {
+        self.pad().entry("TRAILER!!!", 0, 0, 1, "")
     }
-}
 
-/// Goes back from a root mount that was kept, and takes it away.
-fn leave(sandbox: &Sandbox<'_>, before: &FsStruct) -> Result {
-    before.restore(&sandbox.kernel.0);
-    sandbox.kernel.detach(c_str!("/.."))
-}
-
-fn an_archive_becomes_the_root(test: &Test<'_>) {
-    in_sandbox(test, |sandbox| {
-        let before = sandbox.kernel.hold()?;
-        let mut mount = root_mount(c"size=512k,mode=750")?;
-        expect_eq!(test, prepared(&mut mount), 0, "prepare");
-        expect!(
-            test,
-            mount.rootfs.is_some() && mount.refused == 0,
-            "prepare keeps the way back"
-        );
-        expect!(
-            test,
-            unpack(Archive::with_init("content").end().as_bytes()),
-            "a whole archive"
-        );
-        expect_eq!(test, finished(&mut mount), 0, "finish");
-        expect!(
-            test,
-            mount.is_final && mount.rootfs.is_none(),
-            "finish is final"
-        );
-
-        expect_eq!(
-            test,
-            sandbox.read(c_str!("/init")).as_str(),
-            "content",
-            "an absolute path"
-        );
-        expect_eq!(
-            test,
-            sandbox.read(c_str!("link")).as_str(),
-            "content",
-            "a relative path"
-        );
-        expect!(
-            test,
-            !sandbox.there(c_str!("/console")),
-            "this is for roots without rdinit"
-        );
-        sandbox.mount_proc()?;
-        let mounts = sandbox.mounts();
-        let mut lines = mounts.as_str().lines();
-        let root = lines.next().unwrap_or_default();
-        expect!(test, root.contains(" / / rw"), "{root}");
-        expect!(
-            test,
-            root.contains(" - tmpfs rootfs rw,size=512k,mode=750"),
-            "{root}"
-        );
-        expect_eq!(
-            test,
-            lines.count(),
-            1,
-            "nothing but /proc after it: {mounts:?}"
-        );
-        leave(sandbox, &before)
-    });
-}
-
-/// Checks that something leaves the world as it was.
-fn no_trace(test: &Test<'_>, sandbox: &Sandbox<'_>, something: impl FnOnce() -> Result) -> Result {
-    let before = sandbox.mounts();
-    something()?;
-    expect!(
-        test,
-        sandbox.there(c_str!("/proc/self")),
-        "the root is what it was"
-    );
-    expect!(
-        test,
-        sandbox.there(c_str!("proc/self")),
-        "the working directory is what it was"
-    );
-    expect!(
-        test,
-        !sandbox.there(c_str!("/init")),
-        "nothing of the archive is left"
-    );
-    expect_eq!(
-        test,
-        sandbox.mounts(),
-        before,
-        "the mount table is what it was"
-    );
-    Ok(())
-}
-
-fn a_revert_leaves_no_trace(test: &Test<'_>) {
-    in_sandbox(test, |sandbox| {
-        no_trace(test, sandbox, || {
-            let mut mount = root_mount(c"")?;
-            expect_eq!(test, prepared(&mut mount), 0, "prepare");
-            let archive = Archive::with_init("content")
-                .entry("big", 0o100644, "cut off")
-                .end();
-            let cut = archive.len - 140;
-            expect!(
-                test,
-                !unpack(&archive.as_bytes()[..cut]),
-                "not a whole archive"
-            );
-            expect!(test, sandbox.there(c_str!("/init")), "but a part of it");
-            reverted(&mut mount);
-            expect!(
-                test,
-                mount.rootfs.is_none() && !mount.is_final,
-                "revert is over"
-            );
-            Ok(())
-        })?;
-        // And there is nothing in the way of another one.
-        an_archive_after(test, sandbox)
-    });
-}
-
-fn an_archive_after(test: &Test<'_>, sandbox: &Sandbox<'_>) -> Result {
-    let before = sandbox.kernel.hold()?;
-    let mut mount = root_mount(c"")?;
-    expect_eq!(test, prepared(&mut mount), 0, "prepare");
-    expect!(
-        test,
-        unpack(Archive::with_init("2nd").end().as_bytes()),
-        "a whole archive"
-    );
-    expect_eq!(test, finished(&mut mount), 0, "finish");
-    expect_eq!(
-        test,
-        sandbox.read(c_str!("/init")).as_str(),
-        "2nd",
-        "of the other archive"
-    );
-    leave(sandbox, &before)
-}
-
-/// The transaction itself, on the real kernel.
-fn prepare_real(
-    fs_type: &CStr,
-    options: &mut CharPtr<'_>,
-    refused: &mut c_int,
-) -> Result<Prepared<Kernel>> {
-    // SAFETY: Init suites run before init memory is freed.
-    let kernel = Kernel(unsafe { InitSyscalls::new() });
-    prepare(kernel, fs_type, options, refused, &mut *page()?)
-}
-
-fn a_drop_is_a_revert(test: &Test<'_>) {
-    in_sandbox(test, |sandbox| {
-        no_trace(test, sandbox, || {
-            let mut options = c_str!("").into();
-            let prepared = prepare_real(c_str!("tmpfs"), &mut options, &mut 0)?;
-            expect!(test, !sandbox.there(c_str!("/proc")), "a new root");
-            expect!(
-                test,
-                unpack(Archive::with_init("content").end().as_bytes()),
-                "whole"
-            );
-            expect!(test, prepared.holds(c_str!("/init").into()), "it is there");
-            Ok(())
-        })
-    });
-}
-
-fn a_mount_that_fails_leaves_no_trace(test: &Test<'_>) {
-    in_sandbox(test, |sandbox| {
-        no_trace(test, sandbox, || {
-            for options in [c_str!(""), c_str!("size=1M")] {
-                let mut left = options.into();
-                let mut refused = 0;
-                let result = prepare_real(c_str!("nosuchfs"), &mut left, &mut refused);
-                expect_eq!(test, result.err(), Some(ENODEV), "{options:?}");
-                let errno = if options.is_empty() {
-                    0
-                } else {
-                    ENODEV.to_errno()
-                };
-                expect_eq!(test, refused, errno, "{options:?}");
+    /// A gzip archive of it, not made any smaller.
+    fn gzip(&self) -> Self {
+        let data = self.get();
+        let len = data.len() as u16;
+        let mut crc = !0_u32;
+        for byte in data {
+            crc ^= u32::from(*byte);
+            for _ in 0..8 {
+                crc = (crc >> 1) ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 };
             }
-            Ok(())
-        })
-    });
+        }
+        let mut packed = Self::new();
+        packed
+            .push(b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x01")
+            .push(&len.to_le_bytes())
+            .push(&(!len).to_le_bytes())
+            .push(data)
+            .push(&(!crc).to_le_bytes())
+            .push(&u32::from(len).to_le_bytes());
+        packed
+    }
 }
 
-fn bad_options_are_left_out(test: &Test<'_>) {
-    in_sandbox(test, |sandbox| {
-        for options in [c"nosuchoption", c"size=1M,nosuchoption=1", c"size=many"] {
-            let before = sandbox.kernel.hold()?;
-            let mut mount = root_mount(options)?;
-            expect_eq!(test, prepared(&mut mount), 0, "{options:?}");
-            expect_eq!(test, mount.refused, EINVAL.to_errno(), "{options:?}");
-            expect!(test, mount.options.is_empty(), "{options:?}");
-            expect!(
-                test,
-                unpack(Archive::with_init("content").end().as_bytes()),
-                "{options:?}"
-            );
-            expect_eq!(test, finished(&mut mount), 0, "{options:?}");
-            expect!(test, mount.is_final, "{options:?}");
-            leave(sandbox, &before)?;
-        }
+impl Write for Bytes {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push(text.as_bytes());
         Ok(())
-    });
+    }
 }
 
-fn options_never_make_it_read_only(test: &Test<'_>) {
-    in_sandbox(test, |_| {
-        for options in [c_str!("ro"), c_str!("ro,size=1M")] {
-            let mut left = options.into();
-            let mut refused = 0;
-            let prepared = prepare_real(c_str!("tmpfs"), &mut left, &mut refused)?;
-            expect!(
-                test,
-                unpack(Archive::with_init("content").end().as_bytes()),
-                "{options:?}"
-            );
-            expect!(test, prepared.holds(c_str!("/init").into()), "{options:?}");
-            expect_eq!(test, refused, 0, "{options:?}");
-        }
-        Ok(())
-    });
+/// An archive that can be booted, so to say.
+fn archive() -> Bytes {
+    let mut archive = Bytes::new();
+    archive
+        .file("init", "content")
+        .file("other", "7 bytes")
+        .trailer()
+        .pad();
+    archive
 }
 
-fn an_archive_without_rdinit_stays_for_now(test: &Test<'_>) {
-    in_sandbox(test, |sandbox| {
-        for (archive, console) in [
-            (Archive::new().entry("fw", 0o100644, "firmware"), false),
-            (
-                Archive::new()
-                    .entry("dev", 0o040755, "")
-                    .entry("dev/console", 0o020600, "")
-                    .entry("fw", 0o100644, "firmware"),
-                true,
-            ),
-        ] {
-            let before = sandbox.kernel.hold()?;
-            let mut mount = root_mount(c"")?;
-            expect_eq!(test, prepared(&mut mount), 0, "prepare");
-            expect!(test, unpack(archive.end().as_bytes()), "a whole archive");
-            expect_eq!(test, finished(&mut mount), 0, "finish");
-            expect!(
-                test,
-                !mount.is_final && mount.rootfs.is_none(),
-                "not the root for good"
-            );
+/// A mount namespace of the test's own, with an empty root. It ends with the test's thread.
+struct Sandbox(Kernel);
 
-            let firmware = sandbox.read(c_str!("/fw"));
-            expect_eq!(test, firmware.as_str(), "firmware", "drivers find it");
-            expect!(
-                test,
-                sandbox.there(c_str!("proc/self")),
-                "rootfs is the working directory"
-            );
-            sandbox.mount_proc()?;
-            let mounts = sandbox.mounts();
-            expect_eq!(
-                test,
-                mounts.as_str().contains(" /console /dev/console "),
-                console,
-                "the console is that of rootfs: {mounts:?}"
-            );
-            leave(sandbox, &before)?;
-            // SAFETY: Init memory is still there, and this is a string.
-            to_result(unsafe { bindings::init_unlink(c_str!("/console").as_char_ptr()) })?;
+impl Sandbox {
+    fn enter() -> Result<Self> {
+        // INVARIANT: This has waited for the one who unpacks, and suites run one after the other.
+        // SAFETY: KUnit runs init suites before init memory is freed, and waits for this thread.
+        unsafe {
+            to_result(initramfs_test_enter())?;
+            Ok(Self(Kernel(InitSyscalls::new())))
         }
-        Ok(())
-    });
-}
+    }
 
-fn a_finish_that_fails_leaves_no_trace(test: &Test<'_>) {
-    in_sandbox(test, |sandbox| {
-        // Where finish would put one.
-        sandbox.kernel.mknod_console(c_str!("console"))?;
-        no_trace(test, sandbox, || {
-            let mut mount = root_mount(c"")?;
-            expect_eq!(test, prepared(&mut mount), 0, "prepare");
-            let archive = Archive::new().entry("fw", 0o100644, "firmware").end();
-            expect!(test, unpack(archive.as_bytes()), "a whole archive");
-            expect_eq!(test, finished(&mut mount), EEXIST.to_errno(), "finish");
-            expect!(
-                test,
-                mount.rootfs.is_none() && !mount.is_final,
-                "finish is over"
-            );
-            expect!(
-                test,
-                !sandbox.there(c_str!("/fw")),
-                "nothing of the archive is left"
-            );
-            Ok(())
-        })
-    });
-}
+    /// Fails if anybody still holds something of it.
+    fn leave(self) -> Result {
+        // SAFETY: As in `enter()`.
+        to_result(unsafe { initramfs_test_leave() })
+    }
 
-fn an_archive_that_breaks_off_is_not_whole(test: &Test<'_>) {
-    in_sandbox(test, |_| {
-        let mut archive = Archive::new();
-        let mut ends = [0; 5];
-        for (end, (name, mode, data)) in ends[1..].iter_mut().zip([
-            ("dir", 0o040755, ""),
-            ("dir/file", 0o100755, "content"),
-            ("link", 0o120777, "dir/file"),
-            // As long as the name of a trailer.
-            ("dir/file.2", 0o100644, "content!"),
-        ]) {
-            archive = archive.entry(name, mode, data);
-            *end = archive.0.len;
-        }
-        // There may be no trailer, but not a part of one.
-        let archive = archive.end();
-        let _root_mount = prepare_real(c_str!("tmpfs"), &mut c_str!("").into(), &mut 0)?;
-        for len in 0..=archive.len {
-            let whole = ends.contains(&len) || len == archive.len;
-            expect_eq!(
-                test,
-                unpack(&archive.as_bytes()[..len]),
-                whole,
-                "{len} bytes"
-            );
-        }
-
-        let mut two = Contents {
-            bytes: [0; 1024],
-            len: archive.len,
+    fn read(&self, path: &CStr) -> Bytes {
+        let mut buf = Bytes::new();
+        let _ = buf.0.extend_with(1024, 0, GFP_KERNEL);
+        // SAFETY: A string, and a buffer with its size.
+        let len = unsafe {
+            initramfs_test_read(path.as_ptr().cast(), buf.0.as_mut_ptr().cast(), buf.len())
         };
-        two.bytes[..archive.len].copy_from_slice(archive.as_bytes());
-        let mut two = Archive(two).entry("b", 0o100644, "b");
-        let second = two.0.len;
-        two = Archive(two.end());
-        for len in archive.len..=two.0.len {
-            let begun =
-                (archive.len + 2..second).contains(&len) || (second + 1..two.0.len).contains(&len);
-            expect_eq!(
-                test,
-                unpack(&two.0.as_bytes()[..len]),
-                !begun,
-                "two archives, {len} bytes"
-            );
+        let mut content = Bytes::new();
+        content.push(buf.first(usize::try_from(len).unwrap_or(0)));
+        content
+    }
+
+    fn there(&self, path: &CStr) -> bool {
+        self.0.holds(path)
+    }
+
+    /// What is mounted, as seen from the root.
+    fn mounts(&self) -> Bytes {
+        self.read(c"/proc/self/mountinfo")
+    }
+
+    /// Makes it fail to make anything in a folder.
+    fn refuse(&self, dir: &CStr, e: Error) -> Result {
+        // SAFETY: A string.
+        to_result(unsafe { initramfs_test_refuse(dir.as_ptr().cast(), e.to_errno()) })
+    }
+
+    /// Unpacks an archive, and returns whether it was a whole one.
+    fn unpack(&self, archive: &[u8]) -> bool {
+        // SAFETY: The unpacker only reads the bytes that it is given.
+        unsafe { initramfs_test_unpack(archive.as_ptr().cast(), archive.len() as c_ulong) }
+    }
+
+    /// Does with an archive what happens at boot. Returns whether security modules were told of it
+    /// in the end.
+    fn populate(&self, archive: &[u8], force: bool) -> bool {
+        // SAFETY: As in `unpack()`.
+        unsafe { initramfs_test_populate(archive.as_ptr().cast(), archive.len() as c_ulong, force) }
+    }
+
+    /// Returns whether `archive` leaves nothing behind but what is unpacked into the root.
+    fn is_left_alone_by(&self, archive: &[u8], force: bool) -> bool {
+        let before = self.mounts();
+        self.populate(archive, force) && self.mounts() == before
+    }
+}
+
+#[kunit_tests(initramfs_mount, init)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finish_if_whole_and_rdinit_is_there() {
+        for options in [false, true] {
+            let world = World::new(true, true, None);
+            let kept = if options { c"size=1M" } else { c"" };
+            assert!(world.run(options) == Ok(Some(kept)));
+            assert!(world.state.get() == State::FINISHED);
+            let all = [
+                Op::Enter,
+                Op::Mount { options },
+                Op::Chdir,
+                Op::Chroot,
+                Op::Unpack,
+                Op::Holds,
+                Op::Publish,
+                Op::Leave,
+            ];
+            assert!(world.ops.get() == ops(all));
         }
+    }
+
+    #[test]
+    fn revert_otherwise() {
+        for (whole, rdinit) in [(true, false), (false, true), (false, false)] {
+            let world = World::new(whole, rdinit, None);
+            assert!(world.run(false) == Ok(None));
+            assert!(world.state.get() == State::BOOT);
+        }
+    }
+
+    #[test]
+    fn revert_when_dropped() {
+        let world = World::new(true, true, None);
+        assert!(prepare(&world, c"tmpfs", c"").is_ok_and(|prepared| prepared.options.is_empty()));
+        assert!(world.state.get() == State::BOOT);
+    }
+
+    #[test]
+    fn prepare_without_options_that_are_refused() {
+        // The mount is what is tried after the private root and working directory.
+        let world = World::new(true, true, Some((1, EINVAL)));
+        assert!(world.run(true) == Ok(Some(c"")));
+        assert!(world.failed.get() == Some(Op::Mount { options: true }));
+        assert!(world.state.get() == State::FINISHED);
+    }
+
+    #[test]
+    fn every_operation_fails_in_turn() {
+        for (whole, options) in [(true, false), (true, true), (false, false), (false, true)] {
+            let clean = World::new(whole, true, None);
+            let result = clean.run(options);
+            assert!(result.is_ok());
+            for which in 0..clean.tried.get() {
+                for e in [ENOMEM, EINVAL, EPERM, ENOENT, EBUSY, ENOSPC, EIO, ENODEV] {
+                    let world = World::new(whole, true, Some((which, e)));
+                    let outcome = world.run(options);
+                    let (state, after) = (world.state.get(), world.after_failure());
+                    match world.failed.get() {
+                        Some(Op::Enter) => {
+                            assert!(outcome == Err(e) && state == State::BOOT);
+                            assert!(after == ops([]));
+                        }
+                        Some(Op::Mount { options: true }) if e == EINVAL => {
+                            assert!(outcome == result.map(|kept| kept.map(|_| c"")));
+                            assert!(state == clean.state.get());
+                        }
+                        Some(Op::Mount { .. }) => {
+                            assert!(outcome == Err(e) && state == State::BOOT);
+                            assert!(after == ops([Op::Leave]));
+                        }
+                        Some(Op::Chdir | Op::Chroot) => {
+                            assert!(outcome == Err(e) && state == State::BOOT);
+                            assert!(after == ops([Op::Leave, Op::Detach]));
+                        }
+                        // There is nothing else to be tried, but nobody is in there.
+                        Some(Op::Detach) => {
+                            let left = State {
+                                mounts: 1,
+                                ..State::BOOT
+                            };
+                            assert!(outcome == Ok(None) && state == left);
+                        }
+                        _ => assert!(false),
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn prepare_enters_an_empty_root_alone() -> Result {
+        let sandbox = Sandbox::enter()?;
+        let before = sandbox.mounts();
+        // What this thread shares with others, for all that `prepare()` knows.
+        let shared = PrivateFs::enter(&sandbox.0 .0)?;
+        let prepared = prepare(&sandbox.0, c"tmpfs", c"size=1M")?;
+        assert!(!sandbox.there(c"/proc") && !sandbox.there(c"proc"));
+        assert!(sandbox.unpack(archive().get()));
+        assert!(sandbox.there(c"/init") && sandbox.there(c"init"));
+        drop(prepared);
+        assert!(sandbox.there(c"/proc/self") && sandbox.there(c"proc/self"));
+        drop(shared);
+        assert!(sandbox.mounts() == before);
+        sandbox.leave()
+    }
+
+    #[test]
+    fn prepare_fails_without_a_trace() -> Result {
+        let sandbox = Sandbox::enter()?;
+        let before = sandbox.mounts();
+        for options in [c"", c"size=1M"] {
+            assert!(prepare(&sandbox.0, c"nosuchfs", options).err() == Some(ENODEV));
+        }
+        assert!(sandbox.there(c"/proc/self") && sandbox.there(c"proc/self"));
+        assert!(sandbox.mounts() == before);
+        sandbox.leave()
+    }
+
+    #[test]
+    fn prepare_leaves_bad_options_out() -> Result {
+        let sandbox = Sandbox::enter()?;
+        for options in [c"nosuchoption", c"size=1M,nosuchoption=1", c"size=many"] {
+            assert!(prepare(&sandbox.0, c"tmpfs", options)?.options.is_empty());
+        }
+        // It is there to be written to.
+        for options in [c"ro", c"ro,size=1M"] {
+            let prepared = prepare(&sandbox.0, c"tmpfs", options)?;
+            assert!(prepared.options == options);
+            assert!(sandbox.unpack(archive().get()) && sandbox.there(c"/init"));
+        }
+        sandbox.leave()
+    }
+
+    #[test]
+    fn finish_makes_it_the_root() -> Result {
+        let sandbox = Sandbox::enter()?;
+        assert!(sandbox.populate(archive().get(), false));
+        assert!(sandbox.read(c"/init").as_str() == "content");
+        assert!(sandbox.read(c"init").as_str() == "content");
+        // The default archive is there, too.
+        assert!(sandbox.there(c"/dev/console"));
+
+        let proc = c"/root";
+        sandbox.0 .0.mount(c"proc", proc, c"proc", c"")?;
+        let mounts = sandbox.read(c"/root/self/mountinfo");
+        let mut lines = mounts.as_str().lines();
+        assert!(lines.next().is_some_and(|root| root.contains(" / / rw")));
+        assert!(lines.count() == 1);
         Ok(())
-    });
+    }
+
+    #[test]
+    fn revert_leaves_nothing_of_a_broken_archive() -> Result {
+        let sandbox = Sandbox::enter()?;
+        let (whole, mut cut) = (archive(), Bytes::new());
+        cut.push(whole.first(whole.len() - 140));
+        for broken in [&cut, &cut.gzip()] {
+            assert!(sandbox.is_left_alone_by(broken.get(), false));
+            assert!(!sandbox.there(c"/init"));
+        }
+        // The default archive is what there would be without.
+        assert!(sandbox.there(c"/dev/console"));
+        sandbox.leave()
+    }
+
+    #[test]
+    fn revert_if_there_is_no_rdinit() -> Result {
+        let sandbox = Sandbox::enter()?;
+        let mut firmware = Bytes::new();
+        firmware.file("fw", "firmware").trailer();
+        assert!(sandbox.is_left_alone_by(firmware.get(), false));
+        assert!(sandbox.read(c"/fw").as_str() == "firmware");
+        sandbox.leave()
+    }
+
+    #[test]
+    fn no_mount_no_difference() -> Result {
+        let sandbox = Sandbox::enter()?;
+        // Nothing can be mounted on a root that is itself not mounted any more.
+        let kernel = &sandbox.0 .0;
+        kernel.mount(c"gone", c"/", c"tmpfs", c"")?;
+        kernel.chdir(c"/..")?;
+        kernel.chroot(c".")?;
+        kernel.detach(c"/")?;
+        assert!(sandbox.populate(archive().get(), false));
+        assert!(sandbox.read(c"/init").as_str() == "content");
+        Ok(())
+    }
+
+    #[test]
+    fn no_external_archive_if_the_built_in_one_is_forced() -> Result {
+        let sandbox = Sandbox::enter()?;
+        assert!(sandbox.is_left_alone_by(archive().get(), true));
+        assert!(sandbox.there(c"/dev/console") && !sandbox.there(c"/init"));
+        sandbox.leave()
+    }
+
+    #[test]
+    fn helpers_get_the_final_root() {
+        // SAFETY: Init suites run before init memory is freed.
+        assert!(unsafe { initramfs_test_helper() });
+    }
+
+    #[test]
+    fn cut_off_is_broken() -> Result {
+        let sandbox = Sandbox::enter()?;
+        let mut all = Bytes::new();
+        // Where it may end: before anything, after an entry, and before the padding after it.
+        let mut ends = [0; 6];
+        ends[1] = all.file("a", "7 bytes").len();
+        ends[2] = all.pad().len();
+        // As long as the name of a trailer.
+        ends[3] = all.file("b234567890", "8 bytes.").len();
+        let trailer = all.trailer().len();
+        for len in 0..=trailer {
+            let whole = ends.contains(&len) || len >= trailer - 3;
+            let mut part = Bytes::new();
+            part.push(all.first(len));
+            assert!(sandbox.unpack(part.get()) == whole);
+            assert!(sandbox.unpack(part.gzip().get()) == whole);
+        }
+        let packed = all.gzip();
+        for len in 1..packed.len() {
+            assert!(!sandbox.unpack(packed.first(len)));
+        }
+        sandbox.leave()
+    }
+
+    #[test]
+    fn checksums_of_gzip_count() -> Result {
+        let sandbox = Sandbox::enter()?;
+        let mut packed = archive().gzip();
+        assert!(sandbox.unpack(packed.get()));
+        for at in packed.len() - 8..packed.len() {
+            for whole in [false, true] {
+                packed
+                    .0
+                    .iter_mut()
+                    .skip(at)
+                    .take(1)
+                    .for_each(|byte| *byte ^= 0x10);
+                assert!(sandbox.unpack(packed.get()) == whole);
+            }
+        }
+        sandbox.leave()
+    }
+
+    #[test]
+    fn junk_may_follow_a_trailer() -> Result {
+        let sandbox = Sandbox::enter()?;
+        for (after, whole) in [
+            (&b"\0\0\0\0\0\0\0\0"[..], true),
+            (b"this is no archive", true),
+            (b"\0\0\0this is no archive", true),
+            (b"0is no archive", true),
+            (b"07070", false),
+            (b"\0\0\00707010", false),
+            (b"\x1f\x8bis no gzip", false),
+        ] {
+            let mut plain = archive();
+            plain.push(after);
+            assert!(sandbox.unpack(plain.get()) == whole);
+            assert!(sandbox.unpack(plain.gzip().get()) == whole);
+            let mut packed = archive().gzip();
+            packed.pad().push(after);
+            assert!(sandbox.unpack(packed.get()) == whole);
+
+            let mut plain = Bytes::new();
+            plain.file("a", "data").push(after);
+            assert!(sandbox.unpack(plain.get()) == after.iter().all(|byte| *byte == 0));
+        }
+        sandbox.leave()
+    }
+
+    #[test]
+    fn each_of_several_archives_counts() -> Result {
+        let sandbox = Sandbox::enter()?;
+        let mut one = Bytes::new();
+        one.file("a", "1234567");
+        for first in [archive(), archive().gzip()] {
+            // The least that begins as an archive: 5 bytes, or 2 if it is compressed.
+            for (second, least) in [(&one, 5), (&one.gzip(), 2)] {
+                let mut both = Bytes::new();
+                let end = both.push(first.get()).pad().len();
+                both.push(second.get());
+                assert!(sandbox.unpack(both.get()));
+                for len in end + least..both.len() {
+                    assert!(!sandbox.unpack(both.first(len)));
+                }
+            }
+        }
+        // In one and the same compressed archive, too.
+        let mut both = archive();
+        both.push(one.first(50));
+        assert!(!sandbox.unpack(both.gzip().get()));
+        sandbox.leave()
+    }
+
+    #[test]
+    fn lack_of_space_counts() -> Result {
+        let kinds = [
+            ("d/file", 0o100644, 0, 1),
+            ("d/dir", 0o040755, 0, 1),
+            ("d/node", 0o010644, 0, 1),
+            ("d/symlink", 0o120777, 0, 1),
+            ("d/link", 0o100644, 9, 2),
+        ];
+        let sandbox = Sandbox::enter()?;
+        let mut dir = Bytes::new();
+        assert!(sandbox.unpack(dir.entry("d", 0o040755, 0, 1, "").get()));
+        for (e, whole) in [
+            (ENOSPC, false),
+            (ENOMEM, false),
+            (Error::from_errno(-(bindings::EDQUOT as c_int)), false),
+            // Passed over, as ever.
+            (EACCES, true),
+        ] {
+            sandbox.refuse(c"/d", e)?;
+            for (name, mode, ino, links) in kinds {
+                let data = if mode == 0o120777 { "x" } else { "" };
+                let mut archive = Bytes::new();
+                archive.entry("first", 0o100644, 9, 2, "");
+                archive
+                    .pad()
+                    .entry(name, mode, ino, links, data)
+                    .trailer()
+                    .pad();
+                assert!(sandbox.unpack(archive.get()) == whole);
+            }
+        }
+        sandbox.leave()
+    }
+
+    #[test]
+    fn hard_links_end_with_their_archive() -> Result {
+        let sandbox = Sandbox::enter()?;
+        for (name, data) in [("a", "first"), ("b", "second")] {
+            let mut archive = Bytes::new();
+            assert!(sandbox.unpack(archive.entry(name, 0o100644, 9, 2, data).get()));
+        }
+        assert!(sandbox.read(c"/a").as_str() == "first");
+        sandbox.leave()
+    }
 }

@@ -4,63 +4,91 @@
 //!
 //! C header: [`include/linux/fs_struct.h`](srctree/include/linux/fs_struct.h)
 
-use crate::{init_syscalls::InitSyscalls, prelude::*};
+use crate::{
+    init_syscalls::InitSyscalls,
+    prelude::*, //
+};
 use core::ptr::NonNull;
 
-/// The root and the working directory that the current task had when this was made.
+/// A root and a working directory that only the current task works with, for as long as this
+/// exists.
 ///
-/// The copy holds a reference on both, on the mount as well as on the dentry, and gives them back
-/// when it is dropped. In between, [`FsStruct::restore`] takes the current task back there, and
-/// with it every task that it shares its `fs_struct` with.
+/// A task shares its `fs_struct` with others: kernel threads do with each other, and before 7.3
+/// with the first process. What is done to a private one is done to nobody else, until
+/// [`PrivateFs::publish`] does it to the shared one, too. Dropping it goes back to that.
 ///
 /// # Invariants
 ///
-/// The pointer came from `copy_fs_struct()` and nobody else has it: no task uses it as its `fs`.
-#[repr(transparent)]
-pub struct FsStruct(NonNull<bindings::fs_struct>);
+/// - `shared` is valid. It is what the task worked with when this was made, and the user that the
+///   task is of it is still counted.
+/// - `own` came from `copy_fs_struct()`. Nobody but this counts as its user.
+pub struct PrivateFs<'a> {
+    shared: NonNull<bindings::fs_struct>,
+    own: NonNull<bindings::fs_struct>,
+    init: &'a InitSyscalls,
+}
 
-impl FsStruct {
-    /// Copies the root and the working directory of the current task.
+impl<'a> PrivateFs<'a> {
+    /// Has the current task work with a copy of the root and the working directory that it has.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
     #[inline]
-    pub fn copy_current(task: &InitSyscalls) -> Result<Self> {
-        // SAFETY: The `fs_struct` of the current task stays for as long as that uses it, and
-        // nobody but the task itself, which is here, can make it stop. `copy_fs_struct()` takes
-        // its lock, so that others who share it don't matter.
-        let copy = unsafe { bindings::copy_fs_struct(task.fs_struct()) };
-        // INVARIANT: `copy_fs_struct()` returns a new object with one user, the caller.
-        NonNull::new(copy).map(Self).ok_or(ENOMEM)
+    pub fn enter(init: &'a InitSyscalls) -> Result<Self> {
+        let shared = Self::current(init);
+        // SAFETY: What the task works with is valid while it does, and it is only the task itself
+        // that could stop. `copy_fs_struct()` takes its lock, so that others may use it.
+        let own = unsafe { bindings::copy_fs_struct(shared) };
+        // INVARIANT: `copy_fs_struct()` returns a new object with one user, its caller. `shared`
+        // is as it was: the exchange leaves the count of its users alone.
+        let fs = Self {
+            shared: NonNull::new(shared).ok_or(EINVAL)?,
+            own: NonNull::new(own).ok_or(ENOMEM)?,
+            init,
+        };
+        // SAFETY: By the invariant of `InitSyscalls`, the routine is still there. `own` is valid
+        // until `drop()`, which exchanges it again before it frees it.
+        unsafe { bindings::init_exchange_fs(own) };
+        Ok(fs)
     }
 
-    /// Makes the root and the working directory of the current task what they were.
+    /// Returns what the current task works with.
     #[inline]
-    pub fn restore(&self, task: &InitSyscalls) {
-        let fs = task.fs_struct();
-        // SAFETY: `fs` stays, as in `copy_current()`. `self.0` is ours by the type invariant, so
-        // that its paths don't change under the two functions, which take references of their
-        // own on them.
+    fn current(_: &InitSyscalls) -> *mut bindings::fs_struct {
+        // SAFETY: That there is an `InitSyscalls` means that the routine is still there.
+        unsafe { bindings::init_current_fs() }
+    }
+
+    /// Makes the private root and working directory those of all who share the `fs_struct` that
+    /// the task had before.
+    #[inline]
+    pub fn publish(&self) {
+        let own = self.own.as_ptr();
+        // SAFETY: Both are valid by the type invariants. Only the current task, which is here,
+        // changes the paths of `own`. The two functions take references of their own on them, and
+        // the lock of `shared`.
         unsafe {
-            bindings::set_fs_root(fs, &(*self.0.as_ptr()).root);
-            bindings::set_fs_pwd(fs, &(*self.0.as_ptr()).pwd);
+            bindings::set_fs_root(self.shared.as_ptr(), &(*own).root);
+            bindings::set_fs_pwd(self.shared.as_ptr(), &(*own).pwd);
         }
-    }
-
-    /// Makes the working directory of the current task what it was, and leaves its root.
-    #[inline]
-    pub fn restore_pwd(&self, task: &InitSyscalls) {
-        // SAFETY: As in `restore()`.
-        unsafe { bindings::set_fs_pwd(task.fs_struct(), &(*self.0.as_ptr()).pwd) };
     }
 }
 
-impl Drop for FsStruct {
+impl Drop for PrivateFs<'_> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: By the type invariant nobody else has this object, so that nobody can use it
-        // after this, and its one user is the one that `copy_fs_struct()` gave to its caller.
-        unsafe { bindings::free_fs_struct(self.0.as_ptr()) };
+        // Should one be dropped that was made before another, its copy must stay: that other one
+        // goes back to it.
+        if Self::current(self.init) != self.own.as_ptr() {
+            return;
+        }
+        // SAFETY: By the invariant of `InitSyscalls`, the routine is still there. `shared` is
+        // valid by the type invariant, and will be for as long as it was to be before. After the
+        // exchange nobody works with `own`, whose one user this is.
+        unsafe {
+            bindings::init_exchange_fs(self.shared.as_ptr());
+            bindings::free_fs_struct(self.own.as_ptr());
+        }
     }
 }

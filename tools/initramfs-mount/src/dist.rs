@@ -44,7 +44,7 @@ pub fn write() -> Result<()> {
 fn patches(base: &Base, release: Release, dist: &Path, who: &(String, String)) -> Result<()> {
     source::prepare(base)?;
     let git = Git(&base.sources);
-    let commit = git.commit_series(&Patch::series(release)?, who, true)?;
+    let commit = git.commit_series(&Patch::series(release)?, who, Some(&[]))?;
     let quilt = dist.join(format!("quilt-{}", base.name));
     let no_numbers = ["--no-numbered".to_owned(), "--zero-commit".to_owned()];
     let mut list = String::new();

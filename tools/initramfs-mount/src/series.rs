@@ -29,6 +29,15 @@ pub struct Options {
     /// The same as before, once more
     #[arg(long)]
     resend: bool,
+    /// Sign the patches off, which is for whoever sends them to do, and for nobody else
+    #[arg(long)]
+    signoff: bool,
+    /// One more line at the end of each message, for instance "Assisted-by: LLM"
+    #[arg(long)]
+    trailer: Vec<String>,
+    /// Only the fixes, which are of use without the rest
+    #[arg(long)]
+    fixes: bool,
 }
 
 /// Leaves a cover letter and the patches in `outgoing/<base>`, from the one who runs this.
@@ -39,9 +48,19 @@ pub fn write(base: &Base, options: &Options) -> Result<()> {
     let who = source::identity(&paths::top()).context(source::NO_IDENTITY)?;
     source::prepare(base)?;
     let git = Git(&base.sources);
-    let commit = git.commit_series(&Patch::series(release)?, &who, true)?;
+    let mut series = Patch::series(release)?;
+    let mut name = base.name.clone();
+    if options.fixes {
+        series.retain(|patch| patch.message.contains("\nFixes: "));
+        name.push_str("-fixes");
+    }
+    let mut trailers = options.trailer.clone();
+    if options.signoff {
+        trailers.push(format!("Signed-off-by: {} <{}>", who.0, who.1));
+    }
+    let commit = git.commit_series(&series, &who, Some(&trailers))?;
 
-    let dir = paths::top().join("outgoing").join(&base.name);
+    let dir = paths::top().join("outgoing").join(name);
     if dir.exists() {
         fs::remove_dir_all(&dir).with_context(|| format!("can't empty {}", dir.display()))?;
     }
@@ -62,7 +81,11 @@ pub fn write(base: &Base, options: &Options) -> Result<()> {
     let cover = patches
         .first()
         .context("git format-patch has left nothing")?;
-    let message = paths::top().join("patches/0000-cover.msg");
+    let message = paths::top().join(if options.fixes {
+        "patches/cover-fixes.msg"
+    } else {
+        "patches/cover.msg"
+    });
     let message = fs::read_to_string(&message)
         .with_context(|| format!("can't read {}", message.display()))?;
     let (subject, body) = message
@@ -86,6 +109,9 @@ pub fn write(base: &Base, options: &Options) -> Result<()> {
     fs::write(cover, text)?;
     for patch in &patches {
         println!("{}", patch.display());
+    }
+    if !options.signoff {
+        println!("Not signed off: use --signoff, and --trailer for what else is to be said.");
     }
     println!(
         "Recipients: {}/scripts/get_maintainer.pl {}/*.patch",

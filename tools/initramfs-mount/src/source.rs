@@ -28,8 +28,8 @@ impl Patch {
     /// Reads the series of a release.
     ///
     /// `patches/<release>/series` lists the names. For each there is a message in `patches/`, the
-    /// same for all releases, which ends in a list of the new files, and perhaps a diff beside the
-    /// list.
+    /// same for all releases, which ends in a list of the new files. The diff, if it takes one, is
+    /// beside the list, or in `patches/common/` where it is the same for all releases.
     pub fn series(release: Release) -> Result<Vec<Self>> {
         let dir = release.patches();
         let list = dir.join("series");
@@ -46,10 +46,14 @@ impl Patch {
                 let (files, message): (Vec<&str>, Vec<&str>) = text
                     .lines()
                     .partition(|line| line.starts_with("New-file: "));
-                let diff = dir.join(format!("{name}.diff"));
+                let diff = format!("{name}.diff");
+                let diffs = [
+                    dir.join(&diff),
+                    paths::top().join("patches/common").join(diff),
+                ];
                 Ok(Self {
                     message: format!("{}\n", message.join("\n").trim_end()),
-                    diff: diff.is_file().then_some(diff),
+                    diff: diffs.into_iter().find(|diff| diff.is_file()),
                     files: files
                         .iter()
                         .map(|line| line["New-file: ".len()..].trim().to_owned())
@@ -82,7 +86,7 @@ pub fn prepare(base: &Base) -> Result<()> {
         dirty.trim_end()
     );
     let identity = identity(&paths::top()).unwrap_or_else(nobody);
-    let commit = git.commit_series(&Patch::series(release)?, &identity, false)?;
+    let commit = git.commit_series(&Patch::series(release)?, &identity, None)?;
     if git.run(&["rev-parse", "HEAD"])?.trim() != commit {
         git.run(&["reset", "-q", "--hard", &commit])?;
         println!(
@@ -156,12 +160,12 @@ impl Git<'_> {
     }
 
     /// Makes commits of a series on top of the pristine sources, without touching any file.
-    /// Returns the last.
+    /// Returns the last. With `trailers`, be there any or none, they are of today.
     pub fn commit_series(
         &self,
         series: &[Patch],
         (name, email): &(String, String),
-        signed_off: bool,
+        trailers: Option<&[String]>,
     ) -> Result<String> {
         let index = tempfile::NamedTempFile::new()?;
         let git = |args: &[&str]| {
@@ -171,7 +175,7 @@ impl Git<'_> {
                 .env("GIT_AUTHOR_EMAIL", email)
                 .env("GIT_COMMITTER_NAME", name)
                 .env("GIT_COMMITTER_EMAIL", email);
-            if !signed_off {
+            if trailers.is_none() {
                 // The same patches give the same commits.
                 git.env("GIT_AUTHOR_DATE", "2026-01-01T00:00:00Z")
                     .env("GIT_COMMITTER_DATE", "2026-01-01T00:00:00Z");
@@ -206,8 +210,8 @@ impl Git<'_> {
             }
             let tree = git(&["write-tree"])?;
             let mut message = patch.message.clone();
-            if signed_off {
-                message.push_str(&format!("\nSigned-off-by: {name} <{email}>\n"));
+            for trailer in trailers.unwrap_or_default() {
+                message = add_trailer(&message, trailer);
             }
             parent = git(&[
                 "commit-tree",
@@ -221,6 +225,37 @@ impl Git<'_> {
             .to_owned();
         }
         Ok(parent)
+    }
+}
+
+/// Returns a message with one more line in its last paragraph, if that is one of trailers, and
+/// otherwise in a new one.
+fn add_trailer(message: &str, trailer: &str) -> String {
+    let message = message.trim_end();
+    let last = message.rsplit("\n\n").next().unwrap_or_default();
+    let is_trailer = |line: &str| {
+        line.split_once(": ")
+            .is_some_and(|(name, _)| name.chars().all(|c| c.is_alphanumeric() || c == '-'))
+    };
+    let gap = if message.contains("\n\n") && last.lines().all(is_trailer) {
+        "\n"
+    } else {
+        "\n\n"
+    };
+    format!("{message}{gap}{trailer}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::add_trailer;
+
+    #[test]
+    fn trailers_are_together() {
+        let with = |message: &str| add_trailer(message, "Acked-by: A");
+        assert_eq!(with("a: b"), "a: b\n\nAcked-by: A\n");
+        assert_eq!(with("a\n\nb\n"), "a\n\nb\n\nAcked-by: A\n");
+        let fixes = "a\n\nFixes: 12 (\"b: c\")\nCc: d\n";
+        assert_eq!(with(fixes), format!("{fixes}Acked-by: A\n"));
     }
 }
 
