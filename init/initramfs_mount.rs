@@ -220,7 +220,7 @@ unsafe extern "C" fn initramfs_mount(
 ) -> bool {
     // SAFETY: The caller passes strings that stay as they are.
     let [fs_type, options, rdinit] =
-        [fs_type, options, rdinit].map(|string| unsafe { CStr::from_ptr(string.cast()) });
+        [fs_type, options, rdinit].map(|string| unsafe { CStr::from_char_ptr(string) });
     // INVARIANT: The caller promises that nobody else unpacks.
     // SAFETY: The caller is `__init` code.
     let kernel = Kernel(unsafe { InitSyscalls::new() });

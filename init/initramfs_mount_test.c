@@ -21,15 +21,6 @@
 #include "do_mounts.h"
 #include "initramfs_internal.h"
 
-/* initramfs_mount_test.rs */
-int initramfs_test_enter(void);
-int initramfs_test_leave(void);
-long initramfs_test_read(const char *path, char *buf, size_t len);
-int initramfs_test_refuse(const char *dir, int err);
-bool initramfs_test_unpack(const char *archive, unsigned long len);
-bool initramfs_test_populate(const char *archive, unsigned long len, bool force);
-bool initramfs_test_helper(void);
-
 /* Where the sandbox has been entered from */
 static struct path outside __initdata;
 
@@ -95,10 +86,14 @@ static int refuse(struct mnt_idmap *idmap, struct inode *inode, int mask)
 	return mask & MAY_WRITE ? refusal : 0;
 }
 
+static const struct inode_operations refusing = {
+	.lookup		= simple_lookup,
+	.permission	= refuse,
+};
+
 /* From here on, making anything in @dir fails. */
 int __init initramfs_test_refuse(const char *dir, int err)
 {
-	static struct inode_operations refusing;
 	struct inode *inode;
 	struct path path;
 	int ret;
@@ -108,8 +103,6 @@ int __init initramfs_test_refuse(const char *dir, int err)
 		return ret;
 	refusal = err;
 	inode = d_inode(path.dentry);
-	refusing = *inode->i_op;
-	refusing.permission = refuse;
 	inode->i_op = &refusing;
 	inode->i_opflags &= ~IOP_FASTPERM;
 	path_put(&path);
@@ -148,7 +141,8 @@ bool __init initramfs_test_populate(const char *archive, unsigned long len, bool
 	populate_root(0);
 	kunit_deactivate_static_stub(test, initramfs_populated);
 	initramfs_force = IS_ENABLED(CONFIG_INITRAMFS_FORCE);
-	initrd_start = initrd_end = 0;
+	initrd_start = 0;
+	initrd_end = 0;
 
 	ok = current->fs == fs && path_equal(&populated, &fs->root);
 	path_put(&populated);
@@ -190,7 +184,7 @@ static void __init change_root(void *data, async_cookie_t cookie)
  */
 bool __init initramfs_test_helper(void)
 {
-	static char *argv[] = { "/helper", NULL };
+	static char *argv[2] = { "/helper" };
 	static struct helper helper;
 	bool ok = false;
 

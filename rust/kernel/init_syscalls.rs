@@ -21,6 +21,9 @@ use core::{
     ptr, //
 };
 
+/// Comes after other options, so that it is what counts.
+const READ_WRITE: &[u8] = b",rw";
+
 /// The right of the current task to call the `init_*()` routines, which are `__init`.
 ///
 /// The routines act on the root, the working directory and the mount namespace of the task. Paths
@@ -60,14 +63,19 @@ impl InitSyscalls {
     /// Those of mount(2), `ENOMEM`, and `EINVAL` also for options that don't fit into a page.
     #[inline]
     pub fn mount(&self, source: &CStr, target: &CStr, fs_type: &CStr, options: &CStr) -> Result {
-        // The routine wants all of a page, and parsers write to it.
-        let mut page = KVec::new();
+        let options = options.to_bytes();
+        if options.len() > PAGE_SIZE - READ_WRITE.len() - 1 {
+            return Err(EINVAL);
+        }
+        let mut page;
         let mut data = ptr::null_mut();
         if !options.is_empty() {
-            page.extend_from_slice(options.to_bytes(), GFP_KERNEL)?;
-            page.extend_from_slice(b",rw", GFP_KERNEL)?;
-            let rest = PAGE_SIZE.checked_sub(page.len()).filter(|rest| *rest > 0);
-            page.extend_with(rest.ok_or(EINVAL)?, 0, GFP_KERNEL)?;
+            // The routine wants all of a page, and parsers write to it.
+            let zeros = KBox::<[u8; PAGE_SIZE]>::new_uninit(GFP_KERNEL | __GFP_ZERO)?;
+            // SAFETY: All of it is zero, which bytes can be.
+            page = unsafe { zeros.assume_init() };
+            let text = [options, READ_WRITE].into_iter().flatten();
+            page.iter_mut().zip(text).for_each(|(to, from)| *to = *from);
             data = page.as_mut_ptr();
         }
         // SAFETY: By the type invariant the routine is still there. The strings end in a NUL and
@@ -75,9 +83,9 @@ impl InitSyscalls {
         // nobody else has, the last of them a NUL.
         to_result(unsafe {
             bindings::init_mount(
-                source.as_ptr().cast(),
-                target.as_ptr().cast(),
-                fs_type.as_ptr().cast(),
+                source.as_char_ptr(),
+                target.as_char_ptr(),
+                fs_type.as_char_ptr(),
                 0,
                 data.cast(),
             )
@@ -95,7 +103,7 @@ impl InitSyscalls {
         // SAFETY: By the type invariant the routine is still there. The string ends in a NUL and
         // outlives the call.
         to_result(unsafe {
-            bindings::init_umount(target.as_ptr().cast(), bindings::MNT_DETACH as c_int)
+            bindings::init_umount(target.as_char_ptr(), bindings::MNT_DETACH as c_int)
         })
     }
 
@@ -115,7 +123,7 @@ impl InitSyscalls {
     #[inline]
     pub fn chdir(&self, path: &CStr) -> Result {
         // SAFETY: As in `detach()`.
-        to_result(unsafe { bindings::init_chdir(path.as_ptr().cast()) })
+        to_result(unsafe { bindings::init_chdir(path.as_char_ptr()) })
     }
 
     /// Makes `path` the root.
@@ -126,7 +134,7 @@ impl InitSyscalls {
     #[inline]
     pub fn chroot(&self, path: &CStr) -> Result {
         // SAFETY: As in `detach()`.
-        to_result(unsafe { bindings::init_chroot(path.as_ptr().cast()) })
+        to_result(unsafe { bindings::init_chroot(path.as_char_ptr()) })
     }
 
     /// Succeeds if `path` is there.
@@ -137,6 +145,6 @@ impl InitSyscalls {
     #[inline]
     pub fn eaccess(&self, path: &CStr) -> Result {
         // SAFETY: As in `detach()`.
-        to_result(unsafe { bindings::init_eaccess(path.as_ptr().cast()) })
+        to_result(unsafe { bindings::init_eaccess(path.as_char_ptr()) })
     }
 }

@@ -245,20 +245,6 @@ fn add_trailer(message: &str, trailer: &str) -> String {
     format!("{message}{gap}{trailer}\n")
 }
 
-#[cfg(test)]
-mod tests {
-    use super::add_trailer;
-
-    #[test]
-    fn trailers_are_together() {
-        let with = |message: &str| add_trailer(message, "Acked-by: A");
-        assert_eq!(with("a: b"), "a: b\n\nAcked-by: A\n");
-        assert_eq!(with("a\n\nb\n"), "a\n\nb\n\nAcked-by: A\n");
-        let fixes = "a\n\nFixes: 12 (\"b: c\")\nCc: d\n";
-        assert_eq!(with(fixes), format!("{fixes}Acked-by: A\n"));
-    }
-}
-
 /// Gets the sources of a release as a git repository, unless they are there.
 fn fetch(release: Release, sources: &Path, log: &Path) -> Result<()> {
     let git = Git(sources);
@@ -423,4 +409,18 @@ pub fn debian_sources(more: &[&str]) -> Result<String> {
             )
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::add_trailer;
+
+    #[test]
+    fn trailers_are_together() {
+        let with = |message: &str| add_trailer(message, "Acked-by: A");
+        assert_eq!(with("a: b"), "a: b\n\nAcked-by: A\n");
+        assert_eq!(with("a\n\nb\n"), "a\n\nb\n\nAcked-by: A\n");
+        let fixes = "a\n\nFixes: 12 (\"b: c\")\nCc: d\n";
+        assert_eq!(with(fixes), format!("{fixes}Acked-by: A\n"));
+    }
 }
