@@ -202,7 +202,11 @@ impl Ops for Kernel {
 }
 
 fn text(string: &CStr) -> &BStr {
-    BStr::from_bytes(string.to_bytes())
+    // `to_bytes()` takes one from the length, which a compiler would have panic at zero.
+    BStr::from_bytes(match string.to_bytes_with_nul() {
+        [text @ .., _] => text,
+        [] => b"",
+    })
 }
 
 /// Unpacks the archives into a mount of their own and makes it the root. Returns whether that is

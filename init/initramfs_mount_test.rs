@@ -664,7 +664,7 @@ mod tests {
             (b"\0\0\0this is no archive", true),
             (b"0is no archive", true),
             (b"07070", false),
-            (b"\0\0\00707010", false),
+            (b"\0\0\x000707010", false),
             (b"\x1f\x8bis no gzip", false),
         ] {
             let mut plain = archive();

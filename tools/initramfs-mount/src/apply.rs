@@ -321,12 +321,22 @@ fn reverse(tree: &Tree, series: &[Patch]) -> Result<()> {
             .context("the files have been changed where it changes them")?;
     }
     for file in &files {
-        fs::copy(dir.path().join(file), tree.dir.join(file))?;
+        let without = dir.path().join(file);
+        if without.exists() {
+            fs::copy(without, tree.dir.join(file))?;
+        } else {
+            fs::remove_file(tree.dir.join(file))?;
+        }
     }
     for file in &new {
         fs::remove_file(tree.dir.join(file))?;
     }
     Ok(())
+}
+
+/// A file of a commit, if it has that.
+fn text(git: &Git<'_>, commit: &str, file: &str) -> Option<String> {
+    git.run(&["show", &format!("{commit}:{file}")]).ok()
 }
 
 /// Applies the series to what of a base it changes and takes it out again, with git and without;
@@ -342,7 +352,10 @@ pub fn check(base: &Base) -> Result<()> {
         for file in &files {
             let to = kdir.join(file);
             fs::create_dir_all(to.parent().unwrap_or(&kdir))?;
-            fs::write(to, git.run(&["show", &format!("{PRISTINE}:{file}")])?)?;
+            // Some the series makes itself.
+            if let Some(text) = text(&git, PRISTINE, file) {
+                fs::write(to, text)?;
+            }
         }
         if with_git {
             let kernel = Git(&kdir);
@@ -360,9 +373,11 @@ pub fn check(base: &Base) -> Result<()> {
         );
         let is_as_in = |commit: &str| -> Result<()> {
             for file in files.iter().filter(|file| *file != "MAINTAINERS") {
-                let there = fs::read_to_string(kdir.join(file))?;
-                let same = there == git.run(&["show", &format!("{commit}:{file}")])?;
-                ensure!(same, "{file} is not as in {commit}");
+                let there = fs::read_to_string(kdir.join(file)).ok();
+                ensure!(
+                    there == text(&git, commit, file),
+                    "{file} is not as in {commit}"
+                );
             }
             Ok(())
         };
