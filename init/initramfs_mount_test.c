@@ -132,6 +132,7 @@ bool __init initramfs_test_populate(const char *archive, unsigned long len, bool
 {
 	struct kunit *test = kunit_get_current_test();
 	struct fs_struct *fs = current->fs;
+	char *error = initramfs_error;
 	bool ok;
 
 	initrd_start = (unsigned long)archive;
@@ -140,6 +141,8 @@ bool __init initramfs_test_populate(const char *archive, unsigned long len, bool
 	kunit_activate_static_stub(test, initramfs_populated, note_root);
 	populate_root(0);
 	kunit_deactivate_static_stub(test, initramfs_populated);
+	/* What the initramfs that was booted with was like is still of interest. */
+	initramfs_error = error;
 	initramfs_force = IS_ENABLED(CONFIG_INITRAMFS_FORCE);
 	initrd_start = 0;
 	initrd_end = 0;
