@@ -202,11 +202,7 @@ impl Ops for Kernel {
 }
 
 fn text(string: &CStr) -> &BStr {
-    // `to_bytes()` takes one from the length, which a compiler would have panic at zero.
-    BStr::from_bytes(match string.to_bytes_with_nul() {
-        [text @ .., _] => text,
-        [] => b"",
-    })
+    BStr::from_bytes(string.to_bytes())
 }
 
 /// Unpacks the archives into a mount of their own and makes it the root. Returns whether that is

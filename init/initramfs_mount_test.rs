@@ -699,6 +699,14 @@ mod tests {
                 }
             }
         }
+        // Any number of zeros may be before one that is compressed.
+        let mut zeros = archive();
+        for _ in 0..8 {
+            let mut both = Bytes::new();
+            both.push(zeros.get()).push(one.gzip().get());
+            assert!(sandbox.unpack(both.get()));
+            zeros.push(b"\0");
+        }
         // In one and the same compressed archive, too.
         let mut both = archive();
         both.push(one.first(50));

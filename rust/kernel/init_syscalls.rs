@@ -63,9 +63,7 @@ impl InitSyscalls {
     /// Those of mount(2), `ENOMEM`, and `EINVAL` also for options that don't fit into a page.
     #[inline]
     pub fn mount(&self, source: &CStr, target: &CStr, fs_type: &CStr, options: &CStr) -> Result {
-        let [options @ .., _] = options.to_bytes_with_nul() else {
-            return Err(EINVAL);
-        };
+        let options = options.to_bytes();
         if options.len() > PAGE_SIZE - READ_WRITE.len() - 1 {
             return Err(EINVAL);
         }

@@ -107,7 +107,7 @@ impl Trial {
     }
 }
 
-/// The files of a kernel that the diffs of a series change.
+/// The files that the diffs of a series change, or make. No diff deletes one.
 fn changed_files(series: &[Patch]) -> Result<BTreeSet<String>> {
     let mut files = BTreeSet::new();
     for diff in series.iter().filter_map(|patch| patch.diff.as_ref()) {
@@ -115,7 +115,7 @@ fn changed_files(series: &[Patch]) -> Result<BTreeSet<String>> {
             fs::read_to_string(diff).with_context(|| format!("can't read {}", diff.display()))?;
         files.extend(
             text.lines()
-                .filter_map(|line| line.strip_prefix("--- a/"))
+                .filter_map(|line| line.strip_prefix("+++ b/"))
                 .map(str::to_owned),
         );
     }

@@ -81,13 +81,13 @@ pub fn write(base: &Base, options: &Options) -> Result<()> {
     let cover = patches
         .first()
         .context("git format-patch has left nothing")?;
-    let message = paths::top().join(if options.fixes {
-        "patches/cover-fixes.msg"
+    let message = if options.fixes {
+        message("cover-fixes")?
     } else {
-        "patches/cover.msg"
-    });
-    let message = fs::read_to_string(&message)
-        .with_context(|| format!("can't read {}", message.display()))?;
+        // What only concerns those who get it for this base is in a file of its own.
+        let own = message(&format!("{}/cover", release.name()))?;
+        message("cover")?.replace("@BASE@", own.trim_end())
+    };
     let (subject, body) = message
         .split_once("\n\n")
         .context("the cover letter has no subject")?;
@@ -119,6 +119,12 @@ pub fn write(base: &Base, options: &Options) -> Result<()> {
         dir.display()
     );
     Ok(())
+}
+
+/// A text of the cover letter.
+fn message(name: &str) -> Result<String> {
+    let file = paths::top().join(format!("patches/{name}.msg"));
+    fs::read_to_string(&file).with_context(|| format!("can't read {}", file.display()))
 }
 
 /// Writes the commits of a series up to `commit` as mails, and returns their files in order.
