@@ -73,36 +73,45 @@ struct Prepared<'a, O: Ops> {
     fs: Option<O::Fs<'a>>,
 }
 
+/// Returns what says which step has failed, and passes its error on.
+fn failed(step: &str) -> impl FnOnce(Error) -> Error + '_ {
+    move |e| {
+        pr_err!("{}: error {}, unpacking into rootfs\n", step, e.to_errno());
+        e
+    }
+}
+
 /// Makes a root mount over the root and enters it.
 ///
 /// Options that the file system refuses are left out.
 ///
 /// # Errors
 ///
-/// That of the step that failed. What was done until then is undone.
+/// That of the step that failed, which has been said. What was done until then is undone.
 fn prepare<'a, O: Ops>(
     ops: &'a O,
     fs_type: &CStr,
     mut options: &'a CStr,
 ) -> Result<Prepared<'a, O>> {
-    let fs = ops.enter()?;
+    let fs = ops.enter().map_err(failed("fs_struct"))?;
 
-    match ops.mount(fs_type, options) {
-        Err(e) if e == EINVAL && !options.is_empty() => {
+    let mut mounted = ops.mount(fs_type, options);
+    if mounted == Err(EINVAL) && !options.is_empty() {
+        mounted = ops.mount(fs_type, c"");
+        if mounted.is_ok() {
             pr_err!("options {} refused, mounted without\n", text(options));
             options = c"";
-            ops.mount(fs_type, options)?;
         }
-        result => result?,
     }
+    mounted.map_err(failed("mount"))?;
     // From here on, to return is to revert.
     let prepared = Prepared {
         ops,
         options,
         fs: Some(fs),
     };
-    ops.chdir()?;
-    ops.chroot()?;
+    ops.chdir().map_err(failed("chdir"))?;
+    ops.chroot().map_err(failed("chroot"))?;
     Ok(prepared)
 }
 
@@ -123,7 +132,7 @@ impl<O: Ops> Drop for Prepared<'_, O> {
         drop(fs);
         if let Err(e) = self.ops.detach() {
             pr_err!(
-                "error {}, what was unpacked stays in memory\n",
+                "umount: error {}, what was unpacked stays in memory\n",
                 e.to_errno()
             );
         }
@@ -135,7 +144,7 @@ impl<O: Ops> Drop for Prepared<'_, O> {
 ///
 /// # Errors
 ///
-/// That of the step that failed. There is no root mount then, either.
+/// Those of [`prepare`]. There is no root mount then, either.
 fn transaction<'a, O: Ops>(
     ops: &'a O,
     fs_type: &CStr,
@@ -230,10 +239,6 @@ unsafe extern "C" fn initramfs_mount(
             pr_info!("/ is the initramfs, {} {}\n", text(fs_type), text(options));
             true
         }
-        Ok(None) => false,
-        Err(e) => {
-            pr_err!("error {}, unpacking into rootfs\n", e.to_errno());
-            false
-        }
+        Ok(None) | Err(_) => false,
     }
 }

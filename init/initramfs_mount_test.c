@@ -132,17 +132,22 @@ bool __init initramfs_test_populate(const char *archive, unsigned long len, bool
 {
 	struct kunit *test = kunit_get_current_test();
 	struct fs_struct *fs = current->fs;
+	/* Of the initramfs that was booted with, and of the command line */
 	char *error = initramfs_error;
+	bool enabled = initramfs_mount_enabled, errors_panic = initramfs_errors_panic;
 	bool ok;
 
 	initrd_start = (unsigned long)archive;
 	initrd_end = initrd_start + len;
 	initramfs_force = force;
+	initramfs_mount_enabled = true;
+	initramfs_errors_panic = false;
 	kunit_activate_static_stub(test, initramfs_populated, note_root);
 	populate_root(0);
 	kunit_deactivate_static_stub(test, initramfs_populated);
-	/* What the initramfs that was booted with was like is still of interest. */
 	initramfs_error = error;
+	initramfs_mount_enabled = enabled;
+	initramfs_errors_panic = errors_panic;
 	initramfs_force = IS_ENABLED(CONFIG_INITRAMFS_FORCE);
 	initrd_start = 0;
 	initrd_end = 0;

@@ -13,14 +13,15 @@ use core::ptr::NonNull;
 /// A root and a working directory that only the current task works with, for as long as this
 /// exists.
 ///
-/// A task shares its `fs_struct` with others: kernel threads do with each other, and before 7.3
-/// with the first process. What is done to a private one is done to nobody else, until
-/// [`PrivateFs::publish`] does it to the shared one, too. Dropping it goes back to that.
+/// A task shares its `fs_struct` with others, as kernel threads do with each other. What is done
+/// to a private one is done to nobody else, until [`PrivateFs::publish`] does it to the shared
+/// one, too. Dropping it goes back to that.
 ///
 /// # Invariants
 ///
-/// - `shared` is valid. It is what the task worked with when this was made, and the user that the
-///   task is of it is still counted.
+/// - `shared` is what the task worked with when this was made, and valid: it is the one that the
+///   invariant of `InitSyscalls` is about, or the copy of another `PrivateFs`, whose drop leaves it
+///   alone meanwhile.
 /// - `own` came from `copy_fs_struct()`. Nobody but this counts as its user.
 pub struct PrivateFs<'a> {
     shared: NonNull<bindings::fs_struct>,
@@ -29,7 +30,7 @@ pub struct PrivateFs<'a> {
 }
 
 impl<'a> PrivateFs<'a> {
-    /// Has the current task work with a copy of the root and the working directory that it has.
+    /// Gives the current task a copy of its root and working directory to work with.
     ///
     /// # Errors
     ///
@@ -37,8 +38,8 @@ impl<'a> PrivateFs<'a> {
     #[inline]
     pub fn enter(init: &'a InitSyscalls) -> Result<Self> {
         let shared = Self::current(init);
-        // SAFETY: What the task works with is valid while it does, and it is only the task itself
-        // that could stop. `copy_fs_struct()` takes its lock, so that others may use it.
+        // SAFETY: What the task works with is valid, by the invariant of `InitSyscalls` or by that
+        // of another `PrivateFs`. `copy_fs_struct()` takes its lock, so that others may use it.
         let own = unsafe { bindings::copy_fs_struct(shared) };
         // INVARIANT: `copy_fs_struct()` returns a new object with one user, its caller. `shared`
         // is as it was: the exchange leaves the count of its users alone.

@@ -35,7 +35,7 @@ const READ_WRITE: &[u8] = b",rw";
 /// # Invariants
 ///
 /// For as long as this exists, init memory, where the routines live, has not been freed, and the
-/// task is neither exiting nor without an `fs_struct`.
+/// `fs_struct` that the task had when it was made is valid.
 pub struct InitSyscalls(NotThreadSafe);
 
 impl InitSyscalls {
@@ -43,9 +43,9 @@ impl InitSyscalls {
     ///
     /// # Safety
     ///
-    /// The caller must not be exiting, must run before `free_initmem()`, and must see to it that
-    /// the value is gone by then. `__init` code can promise this if somebody waits for it before
-    /// the first user process starts.
+    /// The value must be gone before `free_initmem()`, and before the task exits or leaves a scope
+    /// that has lent it its `fs_struct`. `__init` code can promise this if somebody waits for it
+    /// before the first user process starts.
     #[inline]
     pub const unsafe fn new() -> Self {
         // INVARIANT: This is what the caller promises.

@@ -40,7 +40,11 @@ pub fn run(base: &Base) -> Result<()> {
 
 fn step(base: &Base, toolchain: &Toolchain, on: bool) -> Result<()> {
     let (name, extra) = if on {
-        ("on", "CONFIG_INITRAMFS_MOUNT=y\n")
+        (
+            "on",
+            "CONFIG_INITRAMFS_MOUNT=y\nCONFIG_KUNIT=y\nCONFIG_KUNIT_ALL_TESTS=y\n\
+             # CONFIG_KUNIT_DEFAULT_ENABLED is not set\n",
+        )
     } else {
         ("off", "# CONFIG_INITRAMFS_MOUNT is not set\n")
     };

@@ -271,8 +271,8 @@ situations! {
         is_left_by_the_selftest,
     }
     options {
-        from_bootconfig, initramfs_options, initramfs_options_of_rootfs, rootflags,
-        initramfs_options_come_first, rootflags_belong_to_a_root,
+        from_bootconfig, initramfs_options, rootflags, initramfs_options_come_first,
+        rootflags_belong_to_a_root,
         rootfstype_ramfs, unknown, unknown_and_known, ignored_when_off, bad_parameter,
     }
     broken {
@@ -597,27 +597,6 @@ mod options {
         let report = root_of(lab, "initramfs_options=size=64M,mode=750")?;
         report.is_root_mount("archive", "tmpfs size=64M,mode=750")?;
         has(&report, &["size=65536k", "mode=750"])
-    }
-
-    /// What has no init goes into rootfs, for which they hold, too: it is more than half of memory.
-    pub fn initramfs_options_of_rootfs(lab: &Lab) -> Result<()> {
-        let archive = Archive::new()
-            .file("big", 0o644, &vec![0; 150 << 20])
-            .dir("lib")
-            .dir("lib/firmware")
-            .file("lib/firmware/regulatory.db", 0o644, b"no database")
-            .finish();
-        let archive = compress("gzip", &archive)?;
-        for words in ["", "initramfs_mount=0"] {
-            let machine = lab
-                .disk_and(&archive[..])
-                .append("rootfstype=ext4,tmpfs initramfs_options=size=90%")
-                .append(words);
-            Report::of(&machine)?
-                .is_disk()?
-                .logs("regulatory.db is malformed")?;
-        }
-        Ok(())
     }
 
     pub fn rootflags(lab: &Lab) -> Result<()> {
@@ -973,7 +952,10 @@ mod whole {
     pub fn with_any_number_of_zeros(lab: &Lab) -> Result<()> {
         let mut archive = guest::reporter("archive")?.finish();
         archive.extend([0; 3]);
-        archive.extend(compress("xz", &Archive::new().file("marker-2", 0o644, b"2").finish())?);
+        archive.extend(compress(
+            "xz",
+            &Archive::new().file("marker-2", 0o644, b"2").finish(),
+        )?);
         is_root(lab, archive)?.says("file: /marker-2")?;
         Ok(())
     }

@@ -238,6 +238,22 @@ fn init_only(base: &Base) -> Result<()> {
     Ok(())
 }
 
+/// The component gets what any kernel object gets, as `kunit.config` asks for it.
+pub fn is_like_any_object(base: &Base) -> Result<()> {
+    let toolchain = Toolchain::find()?;
+    let object = base.dir.join("obj-kunit").join(COMPONENT);
+    let returns = sections(&toolchain, &object)?
+        .iter()
+        .any(|(name, size, _)| name == ".return_sites" && *size > 0);
+    ensure!(returns, "objtool has not seen the component");
+    let mut nm = Command::new(toolchain.program("llvm-nm"));
+    let undefined = output(nm.arg("--undefined-only").arg(&object))?;
+    for name in ["__asan_", "__sanitizer_cov_trace_pc"] {
+        ensure!(undefined.contains(name), "the component has no {name}");
+    }
+    Ok(())
+}
+
 /// Bytes of init text, of init data, of other text and of other data.
 type Sizes = [i64; 4];
 

@@ -22,6 +22,8 @@ pub struct Patch {
     pub message: String,
     pub diff: Option<PathBuf>,
     pub files: Vec<String>,
+    /// The line that a new file ends before, until a later patch brings the rest of it.
+    ends: Vec<(String, String)>,
 }
 
 impl Patch {
@@ -29,7 +31,8 @@ impl Patch {
     ///
     /// `patches/<release>/series` lists the names. For each there is a message in `patches/`, the
     /// same for all releases, which ends in a list of the new files. The diff, if it takes one, is
-    /// beside the list, or in `patches/common/` where it is the same for all releases.
+    /// beside the list, or in `patches/common/` where it is the same for all releases. A new file
+    /// that is brought in two parts is in both lists, in the first as `file, before line`.
     pub fn series(release: Release) -> Result<Vec<Self>> {
         let dir = release.patches();
         let list = dir.join("series");
@@ -51,12 +54,18 @@ impl Patch {
                     dir.join(&diff),
                     paths::top().join("patches/common").join(diff),
                 ];
+                let files = files.iter().map(|line| line["New-file: ".len()..].trim());
                 Ok(Self {
                     message: format!("{}\n", message.join("\n").trim_end()),
                     diff: diffs.into_iter().find(|diff| diff.is_file()),
+                    ends: files
+                        .clone()
+                        .filter_map(|file| file.split_once(", before "))
+                        .map(|(file, line)| (file.to_owned(), line.to_owned()))
+                        .collect(),
                     files: files
-                        .iter()
-                        .map(|line| line["New-file: ".len()..].trim().to_owned())
+                        .filter_map(|file| file.split(", before ").next())
+                        .map(str::to_owned)
                         .collect(),
                 })
             })
@@ -198,7 +207,16 @@ impl Git<'_> {
                 })?;
             }
             for file in &patch.files {
-                let source = paths::top().join(file);
+                let mut source = paths::top().join(file);
+                let part = tempfile::NamedTempFile::new()?;
+                if let Some((_, end)) = patch.ends.iter().find(|(name, _)| name == file) {
+                    let text = fs::read_to_string(&source)?;
+                    let (text, _) = text
+                        .split_once(&format!("\n{end}\n"))
+                        .with_context(|| format!("{file} has no line `{end}`"))?;
+                    fs::write(part.path(), text)?;
+                    source = part.path().to_owned();
+                }
                 let blob = git(&["hash-object", "-w", &source.to_string_lossy()])
                     .with_context(|| format!("can't add the new file {file}"))?;
                 git(&[
