@@ -1140,6 +1140,7 @@ mod helpers {
             cpus,
             // Hundreds of programs at a time
             mib: 768,
+            seconds: 240,
             ..lab.archive(archive)
         }
     }
