@@ -10,7 +10,7 @@ use crate::{
     kernel::{self, Variant},
     qemu::{Boot, Initrd, Machine},
 };
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use libtest_mimic::{Failed, Trial};
 use std::{
     fs,
@@ -303,6 +303,90 @@ situations! {
     }
     container {
         runc, crun, bwrap, user_namespace, fail_when_off,
+    }
+    canary {
+        machine_that_cannot_start, kernel_that_hangs, guest_that_says_nothing, wrong_outcome,
+        warning_on_the_console,
+    }
+}
+
+/// Boots that must fail, or else none of the others says anything.
+mod canary {
+    use super::*;
+
+    fn fails<T>(outcome: Result<T>, with: &str) -> Result<()> {
+        match outcome {
+            Ok(_) => bail!("it passes"),
+            Err(e) => {
+                let said = format!("{e:#}");
+                ensure!(
+                    said.contains(with),
+                    "it fails, but not with {with:?}:\n{said}"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    fn guest(lab: &Lab, script: &str) -> Result<Machine> {
+        Ok(lab.archive(guest::with_programs(&[], script)?.finish()))
+    }
+
+    pub fn machine_that_cannot_start(lab: &Lab) -> Result<()> {
+        let file = tempfile::NamedTempFile::new()?;
+        fs::write(file.path(), guest::noise(100_000))?;
+        let machine = Machine {
+            seconds: 5,
+            ..Machine::new(file.path())
+        };
+        fails(Report::of(&machine), "and QEMU says: ")?;
+        let machine = Machine {
+            initrd: Some(Initrd::File("/nosuch".into())),
+            ..lab.machine()
+        };
+        fails(Report::of(&machine), "/nosuch")
+    }
+
+    pub fn kernel_that_hangs(lab: &Lab) -> Result<()> {
+        let machine = Machine {
+            seconds: 10,
+            ..guest(lab, "sleep 1000")?
+        };
+        fails(Report::of(&machine), "the machine did not switch off")
+    }
+
+    pub fn guest_that_says_nothing(lab: &Lab) -> Result<()> {
+        let report = Report::of(&guest(lab, "")?)?;
+        fails(
+            report.says("init: archive"),
+            "does not say \"init: archive\"",
+        )?;
+        fails(report.is_root_mount("archive", "tmpfs"), "does not say")?;
+        fails(report.number("free"), "does not say its \"free\"")
+    }
+
+    pub fn wrong_outcome(lab: &Lab) -> Result<()> {
+        let archive = guest::reporter("archive")?.finish();
+        let on = Report::of(&lab.archive(&archive[..]))?;
+        fails(
+            on.is_panic_of_the_initramfs(),
+            "something of the archive was run",
+        )?;
+        fails(on.is_disk(), "init: disk")?;
+        let off = Report::of(&lab.archive(archive).append("initramfs_mount=0"))?;
+        fails(off.logs("/ is the initramfs"), "the console has no")?;
+        fails(
+            Report::of(&lab.disk())?.is_root_mount("archive", "tmpfs"),
+            "init: archive",
+        )
+    }
+
+    pub fn warning_on_the_console(lab: &Lab) -> Result<()> {
+        let machine = guest(
+            lab,
+            "echo 'WARNING: canary' > /dev/kmsg; echo 'init: archive'",
+        )?;
+        fails(Report::of(&machine), "the console has \"WARNING: \"")
     }
 }
 
@@ -682,7 +766,9 @@ mod options {
         root_of(lab, "initramfs_mount=maybe")?.is_root_mount("archive", "tmpfs")?;
         root_of(lab, "initramfs_mount=on")?.is_root_mount("archive", "tmpfs")?;
         for off in ["off", "n", "no", "0"] {
-            root_of(lab, &format!("initramfs_mount={off}"))?.never_logs("/ is the initramfs")?;
+            root_of(lab, &format!("initramfs_mount={off}"))?
+                .says("init: archive")?
+                .never_logs("/ is the initramfs")?;
         }
         Ok(())
     }

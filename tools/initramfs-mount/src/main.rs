@@ -28,7 +28,7 @@ mod source;
 mod toolchain;
 mod vng;
 
-use anyhow::Result;
+use anyhow::{ensure, Result};
 use base::Base;
 use clap::{Parser, Subcommand};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -172,21 +172,19 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Task::Check { args } => {
             let base = base()?;
             kernel::build(&base)?;
-            return Ok(libtest_mimic::run(&arguments(args, Some(1)), gates(&base)).exit_code());
+            return run_some(args, Some(1), gates(&base));
         }
         Task::Boot { args } => {
             let base = base()?;
             kernel::build(&base)?;
             kernel::build_variant(&base, kernel::Variant::BuiltIn)?;
-            return Ok(
-                libtest_mimic::run(&arguments(args, None), boots::trials(&base)?).exit_code(),
-            );
+            return run_some(args, None, boots::trials(&base)?);
         }
         Task::Programs { args } => {
             let base = base()?;
             kernel::build(&base)?;
             let trials = programs::trials(&base, true, &Arc::default())?;
-            return Ok(libtest_mimic::run(&arguments(args, None), trials).exit_code());
+            return run_some(args, None, trials);
         }
         Task::Report { bases } => {
             let bases = all_of(bases)?;
@@ -205,6 +203,25 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Task::Test { bases, all, args } => return test(bases, *all, args),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs those of the tests that the arguments pick, which must be some.
+fn run_some(args: &[String], threads: Option<usize>, trials: Vec<Trial>) -> Result<ExitCode> {
+    let arguments = arguments(args, threads);
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    ensure!(
+        arguments.list || conclusion.num_passed + conclusion.num_failed > 0,
+        "{}",
+        no_test(args)
+    );
+    Ok(conclusion.exit_code())
+}
+
+fn no_test(args: &[String]) -> String {
+    format!(
+        "no test has {:?} in its name: T=--list shows all",
+        args.join(" ")
+    )
 }
 
 /// Returns the bases of these names.
@@ -278,6 +295,11 @@ fn test(bases: &[String], all: bool, args: &[String]) -> Result<ExitCode> {
                 failed += 1;
             }
         }
+    }
+    if passed + failed == bases.len() as u64 && !args.is_empty() {
+        // Only the kernels have been built.
+        eprintln!("error: {}", no_test(args));
+        failed += 1;
     }
     println!("{passed} passed, {failed} failed");
     Ok(if failed == 0 {

@@ -9,7 +9,7 @@ use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::OnceLock,
     time::{Duration, Instant},
 };
@@ -150,23 +150,37 @@ impl Machine {
         if self.icount {
             qemu.args(["-icount", "shift=0"]);
         }
+        let errors = dir.path().join("errors");
         let child = qemu
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(fs::File::create(&errors)?)
             .spawn()
             .context("can't run qemu-system-x86_64")?;
-        let ended = converse(
+        let status = converse(
             child,
             &console,
             &self.talk,
             Duration::from_secs(self.seconds),
         )?;
-        Ok(Boot {
+        let boot = Boot {
             console: read(&console),
             guest: read(&guest),
-            ended,
-        })
+            ended: status.is_some(),
+        };
+        let failed = status.filter(|status| !status.success());
+        let started = boot.console.contains("Linux version ");
+        ensure!(
+            failed.is_none() && started,
+            "the machine {}, and QEMU says: {}\n--- console ---\n{}",
+            match failed {
+                Some(status) => format!("failed ({status})"),
+                None => "did not start".to_owned(),
+            },
+            read(&errors).trim(),
+            boot.console.trim_end()
+        );
+        Ok(boot)
     }
 }
 
@@ -176,22 +190,21 @@ pub fn read(path: &Path) -> String {
     String::from_utf8_lossy(&bytes).replace('\r', "")
 }
 
-/// Waits for a program to end that writes to `log`, and types what it waits for. After `limit`, stops
-/// it.
-/// Returns whether it ended by itself.
+/// Waits for a program to end that writes to `log`, and types what it waits for. Stops it after
+/// `limit`, and otherwise returns what it came to.
 pub fn converse(
     mut child: Child,
     log: &Path,
     talk: &[(&str, String)],
     limit: Duration,
-) -> Result<bool> {
+) -> Result<Option<ExitStatus>> {
     let start = Instant::now();
     let mut input = child.stdin.take();
     let (mut talk, mut seen) = (talk.iter(), 0);
     let mut next = talk.next();
     while start.elapsed() < limit {
-        if child.try_wait()?.is_some() {
-            return Ok(true);
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
         }
         if let (Some((question, answer)), Some(input)) = (next, &mut input) {
             let said = read(log);
@@ -208,7 +221,7 @@ pub fn converse(
     }
     child.kill()?;
     child.wait()?;
-    Ok(false)
+    Ok(None)
 }
 
 /// Returns QEMU's fastest way to run a kernel here.

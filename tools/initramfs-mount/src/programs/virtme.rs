@@ -44,7 +44,7 @@ fn talk(
         .context("can't run script")?;
     let ended = converse(child, &log, talk, Duration::from_secs(190))?;
     let said = read(&log);
-    ensure!(ended, "virtme-ng did not end\n{said}");
+    ensure!(ended.is_some(), "virtme-ng did not end\n{said}");
     Ok(said)
 }
 
