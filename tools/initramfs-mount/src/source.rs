@@ -263,6 +263,26 @@ fn add_trailer(message: &str, trailer: &str) -> String {
     format!("{message}{gap}{trailer}\n")
 }
 
+/// What the sources and one kernel of a base take, in MiB.
+const SPACE_MIB: u64 = 3000;
+
+/// Makes sure that there is room for the sources and a kernel.
+fn has_space(dir: &Path) -> Result<()> {
+    let said = output(Command::new("df").args(["--output=avail", "-B1M"]).arg(dir))?;
+    let free: u64 = said
+        .lines()
+        .last()
+        .and_then(|line| line.trim().parse().ok())
+        .with_context(|| format!("df does not tell how much room is in {}", dir.display()))?;
+    ensure!(
+        free >= SPACE_MIB,
+        "{} has room for {free} MiB, and the sources and a kernel take {SPACE_MIB}: make room, \
+         or clone this repo to where there is some",
+        dir.display()
+    );
+    Ok(())
+}
+
 /// Gets the sources of a release as a git repository, unless they are there.
 fn fetch(release: Release, sources: &Path, log: &Path) -> Result<()> {
     let git = Git(sources);
@@ -270,6 +290,7 @@ fn fetch(release: Release, sources: &Path, log: &Path) -> Result<()> {
     {
         return Ok(());
     }
+    has_space(&paths::top())?;
     let tarball = tarball(release, log)?;
     if sources.exists() {
         fs::remove_dir_all(sources)
@@ -374,7 +395,12 @@ fn download(package: &str, dir: &Path, log: &Path) -> Result<PathBuf> {
             .args(args);
         apt
     };
-    watch("reading the package lists", log, &mut apt(&["update"]))?;
+    // It goes on without a list that it can't have, otherwise.
+    let update = ["update", "-oAPT::Update::Error-Mode=any"];
+    watch("reading the package lists", log, &mut apt(&update)).context(
+        "the package lists could not be fetched: is there a network, and the Debian mirror that \
+         this machine's apt sources name?",
+    )?;
     watch(
         &format!("downloading {package}"),
         log,
