@@ -33,7 +33,8 @@ help:
 	@echo '  shell   open a shell in an initramfs, the host in /host'
 	@echo '  check   formats, lints, checkpatch, sizes; T=name for some of them'
 	@echo '  series  leave the patches for LKML in outgoing/$$BASE/;'
-	@echo '          ARGS="--reroll N --changelog FILE", --rfc or --resend'
+	@echo '          ARGS="--signoff --reroll N --changelog FILE", --rfc, --resend,'
+	@echo '          --trailer "...", --fixes (those alone, in outgoing/$$BASE-fixes/)'
 	@echo '  bisect  build and boot each commit of the series, with and without the option'
 	@echo '  patch   apply the series to a tree of yours, KDIR=; unpatch takes it out'
 	@echo '  dist    leave patches for distributions in dist/, and how to use them'
@@ -42,7 +43,7 @@ help:
 	@echo '  bench   measure what the feature costs at boot'
 	@echo '  tree    get the sources and patch them, in build/$$BASE/linux'
 	@echo '  deps    install what is missing, and say why'
-	@echo '  clean   remove build/'
+	@echo '  clean   remove build/, outgoing/ and dist/'
 	@echo
 	@echo 'KDIR=path uses a kernel tree of yours, with the patches applied.'
 

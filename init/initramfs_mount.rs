@@ -73,12 +73,11 @@ struct Prepared<'a, O: Ops> {
     fs: Option<O::Fs<'a>>,
 }
 
-/// Returns what says which step has failed, and passes its error on.
-fn failed(step: &str) -> impl FnOnce(Error) -> Error + '_ {
-    move |e| {
-        pr_err!("{}: error {}, unpacking into rootfs\n", step, e.to_errno());
-        e
-    }
+/// Says which step has failed, and passes its error on.
+#[inline(never)]
+fn failed(step: &str, e: Error) -> Error {
+    pr_err!("{}: error {}, unpacking into rootfs\n", step, e.to_errno());
+    e
 }
 
 /// Makes a root mount over the root and enters it.
@@ -93,7 +92,7 @@ fn prepare<'a, O: Ops>(
     fs_type: &CStr,
     mut options: &'a CStr,
 ) -> Result<Prepared<'a, O>> {
-    let fs = ops.enter().map_err(failed("fs_struct"))?;
+    let fs = ops.enter().map_err(|e| failed("fs_struct", e))?;
 
     let mut mounted = ops.mount(fs_type, options);
     if mounted == Err(EINVAL) && !options.is_empty() {
@@ -103,15 +102,15 @@ fn prepare<'a, O: Ops>(
             options = c"";
         }
     }
-    mounted.map_err(failed("mount"))?;
+    mounted.map_err(|e| failed("mount", e))?;
     // From here on, to return is to revert.
     let prepared = Prepared {
         ops,
         options,
         fs: Some(fs),
     };
-    ops.chdir().map_err(failed("chdir"))?;
-    ops.chroot().map_err(failed("chroot"))?;
+    ops.chdir().map_err(|e| failed("chdir", e))?;
+    ops.chroot().map_err(|e| failed("chroot", e))?;
     Ok(prepared)
 }
 

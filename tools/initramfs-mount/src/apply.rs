@@ -122,6 +122,12 @@ fn changed_files(series: &[Patch]) -> Result<BTreeSet<String>> {
     Ok(files)
 }
 
+/// The files of this repo that a series brings.
+fn new_files(series: &[Patch]) -> BTreeSet<String> {
+    let files = series.iter().flat_map(|patch| &patch.files);
+    files.cloned().collect()
+}
+
 /// Which hunks of a series don't fit the files in a repository, and why.
 fn misfits(git: &Git<'_>, series: &[Patch]) -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
@@ -220,14 +226,20 @@ fn patch_tree(tree: &Tree) -> Result<()> {
                 return Err(e.context("git has not taken the series, and the tree is as it was"));
             }
         } else {
-            output(git.command().arg("--work-tree").arg(&tree.dir).args([
-                "checkout",
-                "-q",
-                "-f",
-                &trial.commit,
-                "--",
-                ".",
-            ]))?;
+            let new = new_files(&series);
+            if let Some(file) = new.iter().find(|file| tree.dir.join(file).exists()) {
+                bail!("{} has a file {file} already", tree.dir.display());
+            }
+            for file in changed_files(&series)?.union(&new) {
+                let to = tree.dir.join(file);
+                fs::create_dir_all(to.parent().unwrap_or(&tree.dir))?;
+                // Unlike a copy, this leaves the mode as it is.
+                fs::write(
+                    &to,
+                    git.run(&["show", &format!("{}:{file}", trial.commit)])?,
+                )
+                .with_context(|| format!("can't write {}", to.display()))?;
+            }
         }
         println!(
             "The series for {name} has been applied, {} patches.",
@@ -294,7 +306,7 @@ fn drop_commits(tree: &Tree, series: &[Patch]) -> Result<()> {
 
 /// Takes the changes out of the files.
 fn reverse(tree: &Tree, series: &[Patch]) -> Result<()> {
-    let new: BTreeSet<&String> = series.iter().flat_map(|patch| &patch.files).collect();
+    let new = new_files(series);
     for file in &new {
         let same = fs::read(tree.dir.join(file)).ok() == fs::read(paths::top().join(file)).ok();
         ensure!(same, "{file} has been changed");
@@ -323,13 +335,16 @@ fn reverse(tree: &Tree, series: &[Patch]) -> Result<()> {
     for file in &files {
         let without = dir.path().join(file);
         if without.exists() {
-            fs::copy(without, tree.dir.join(file))?;
+            fs::write(tree.dir.join(file), fs::read(without)?)?;
         } else {
             fs::remove_file(tree.dir.join(file))?;
         }
     }
     for file in &new {
-        fs::remove_file(tree.dir.join(file))?;
+        let path = tree.dir.join(file);
+        fs::remove_file(&path)?;
+        // A folder that is not empty stays.
+        let _ = path.parent().map(fs::remove_dir);
     }
     Ok(())
 }
@@ -381,15 +396,37 @@ pub fn check(base: &Base) -> Result<()> {
             }
             Ok(())
         };
+        if !with_git {
+            // Somebody else's file is in the way.
+            let theirs = kdir.join("rust/kernel/fs_struct.rs");
+            fs::create_dir_all(kdir.join("rust/kernel"))?;
+            fs::write(&theirs, "theirs")?;
+            ensure!(
+                patch_tree(&tree).is_err() && fs::read(&theirs)? == b"theirs",
+                "it overwrites a file of somebody else's"
+            );
+            fs::remove_file(theirs)?;
+            is_as_in(PRISTINE)?;
+        }
+        let main = kdir.join("init/main.c");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o664);
+        fs::set_permissions(&main, mode)?;
         patch_tree(&tree)?;
         is_as_in("HEAD")?;
         ensure!(kdir.join(OURS).is_file(), "{OURS} is not there");
         ensure!(patch_tree(&tree).is_err(), "it can be applied twice");
         unpatch_tree(&tree)?;
         is_as_in(PRISTINE)?;
-        ensure!(!kdir.join(OURS).exists(), "{OURS} is still there");
+        let selftest = "tools/testing/selftests/initramfs_mount";
+        for ours in [OURS, selftest] {
+            ensure!(!kdir.join(ours).exists(), "{ours} is still there");
+        }
+        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&main)?.permissions());
+        ensure!(
+            with_git || mode & 0o777 == 0o664,
+            "init/main.c has another mode"
+        );
 
-        let main = kdir.join("init/main.c");
         let other =
             fs::read_to_string(&main)?.replace("static char *ramdisk", "static char * ramdisk");
         fs::write(&main, &other)?;

@@ -322,7 +322,10 @@ fn figures(base: &Base) -> Result<()> {
         for file in new.iter().filter(|file| wanted(file)) {
             let text = fs::read_to_string(paths::top().join(file))?;
             count.0 += text.lines().count();
-            count.1 += text.matches("unsafe {").count() + text.matches("unsafe fn").count();
+            count.1 += ["unsafe {", "unsafe fn", "unsafe extern"]
+                .iter()
+                .map(|what| text.matches(what).count())
+                .sum::<usize>();
         }
         Ok(count)
     };
@@ -332,7 +335,7 @@ fn figures(base: &Base) -> Result<()> {
     let (tests, _) =
         lines(&|file| is_test(file) && (file.ends_with(".rs") || file.ends_with(".c")))?;
     println!("  changed lines in {files} files that exist    {changed}, {test} of them tests");
-    println!("  lines of new C, without tests          {c}");
+    println!("  lines of new C files, without tests    {c}");
     println!("  lines of Rust, without tests           {rust}");
     println!("  unsafe blocks and functions in those   {unsafes}");
     println!("  lines of new tests                     {tests}");
