@@ -125,7 +125,7 @@ fn changed_files(series: &[Patch]) -> Result<BTreeSet<String>> {
 /// The files of this repo that a series brings.
 fn new_files(series: &[Patch]) -> BTreeSet<String> {
     let files = series.iter().flat_map(|patch| &patch.files);
-    files.cloned().collect()
+    files.map(|file| file.name.clone()).collect()
 }
 
 /// Which hunks of a series don't fit the files in a repository, and why.

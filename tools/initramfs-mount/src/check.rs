@@ -88,6 +88,7 @@ fn new_files(base: &Base, suffix: &str) -> Result<Vec<String>> {
     Ok(Patch::series(release)?
         .into_iter()
         .flat_map(|patch| patch.files)
+        .map(|file| file.name)
         .filter(|file| file.ends_with(suffix))
         .collect())
 }
@@ -295,6 +296,7 @@ fn figures(base: &Base) -> Result<()> {
     let new: BTreeSet<String> = Patch::series(release)?
         .into_iter()
         .flat_map(|patch| patch.files)
+        .map(|file| file.name)
         .collect();
     let stat = git.run(&["diff", "--numstat", PRISTINE, "HEAD"])?;
     let (mut changed, mut test, mut files) = (0, 0, 0);

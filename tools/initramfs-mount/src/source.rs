@@ -21,9 +21,41 @@ pub const PRISTINE: &str = "pristine";
 pub struct Patch {
     pub message: String,
     pub diff: Option<PathBuf>,
-    pub files: Vec<String>,
-    /// The line that a new file ends before, until a later patch brings the rest of it.
-    ends: Vec<(String, String)>,
+    pub files: Vec<NewFile>,
+}
+
+/// A new file that a patch brings.
+pub struct NewFile {
+    pub name: String,
+    /// The line before which it ends, until a later patch brings the rest of it.
+    before: Option<String>,
+}
+
+impl NewFile {
+    fn parse(line: &str) -> Self {
+        let (name, before) = match line.split_once(", before ") {
+            Some((name, before)) => (name, Some(before.to_owned())),
+            None => (line, None),
+        };
+        Self {
+            name: name.to_owned(),
+            before,
+        }
+    }
+
+    /// Returns what of it the patch brings.
+    fn text(&self) -> Result<String> {
+        let name = &self.name;
+        let all = fs::read_to_string(paths::top().join(name))
+            .with_context(|| format!("can't add the new file {name}"))?;
+        let Some(before) = &self.before else {
+            return Ok(all);
+        };
+        let (part, _) = all
+            .split_once(&format!("\n{before}\n"))
+            .with_context(|| format!("{name} has no line `{before}`"))?;
+        Ok(part.to_owned())
+    }
 }
 
 impl Patch {
@@ -54,18 +86,12 @@ impl Patch {
                     dir.join(&diff),
                     paths::top().join("patches/common").join(diff),
                 ];
-                let files = files.iter().map(|line| line["New-file: ".len()..].trim());
                 Ok(Self {
                     message: format!("{}\n", message.join("\n").trim_end()),
                     diff: diffs.into_iter().find(|diff| diff.is_file()),
-                    ends: files
-                        .clone()
-                        .filter_map(|file| file.split_once(", before "))
-                        .map(|(file, line)| (file.to_owned(), line.to_owned()))
-                        .collect(),
                     files: files
-                        .filter_map(|file| file.split(", before ").next())
-                        .map(str::to_owned)
+                        .iter()
+                        .map(|line| NewFile::parse(line["New-file: ".len()..].trim()))
                         .collect(),
                 })
             })
@@ -207,23 +233,14 @@ impl Git<'_> {
                 })?;
             }
             for file in &patch.files {
-                let mut source = paths::top().join(file);
-                let part = tempfile::NamedTempFile::new()?;
-                if let Some((_, end)) = patch.ends.iter().find(|(name, _)| name == file) {
-                    let text = fs::read_to_string(&source)?;
-                    let (text, _) = text
-                        .split_once(&format!("\n{end}\n"))
-                        .with_context(|| format!("{file} has no line `{end}`"))?;
-                    fs::write(part.path(), text)?;
-                    source = part.path().to_owned();
-                }
-                let blob = git(&["hash-object", "-w", &source.to_string_lossy()])
-                    .with_context(|| format!("can't add the new file {file}"))?;
+                let text = tempfile::NamedTempFile::new()?;
+                fs::write(text.path(), file.text()?)?;
+                let blob = git(&["hash-object", "-w", &text.path().to_string_lossy()])?;
                 git(&[
                     "update-index",
                     "--add",
                     "--cacheinfo",
-                    &format!("100644,{},{file}", blob.trim()),
+                    &format!("100644,{},{}", blob.trim(), file.name),
                 ])?;
             }
             let tree = git(&["write-tree"])?;
