@@ -285,12 +285,9 @@ const SPACE_MIB: u64 = 3000;
 
 /// Makes sure that there is room for the sources and a kernel.
 fn has_space(dir: &Path) -> Result<()> {
-    let said = output(Command::new("df").args(["--output=avail", "-B1M"]).arg(dir))?;
-    let free: u64 = said
-        .lines()
-        .last()
-        .and_then(|line| line.trim().parse().ok())
-        .with_context(|| format!("df does not tell how much room is in {}", dir.display()))?;
+    let free = fs4::available_space(dir)
+        .with_context(|| format!("can't tell how much room is in {}", dir.display()))?
+        >> 20;
     ensure!(
         free >= SPACE_MIB,
         "{} has room for {free} MiB, and the sources and a kernel take {SPACE_MIB}: make room, \
