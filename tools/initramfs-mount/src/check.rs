@@ -215,8 +215,7 @@ fn init_only(base: &Base) -> Result<()> {
             .for_each(|(all, added)| *all += added);
     }
     print_sizes("in all", &all);
-    let mut nm = Command::new(toolchain.program("llvm-nm"));
-    let undefined = output(nm.arg("--undefined-only").arg(on.join(COMPONENT)))?;
+    let undefined = undefined(&toolchain, &on.join(COMPONENT))?;
     // core's `CStr` counts the NUL in and out, with CONFIG_RUST_OVERFLOW_CHECKS.
     let panics: Vec<_> = undefined
         .lines()
@@ -239,18 +238,22 @@ fn init_only(base: &Base) -> Result<()> {
     Ok(())
 }
 
-/// The component gets what any kernel object gets, as `kunit.config` asks for it.
-pub fn is_like_any_object(base: &Base) -> Result<()> {
+/// The symbols that an object wants of others.
+fn undefined(toolchain: &Toolchain, object: &Path) -> Result<String> {
+    let mut nm = Command::new(toolchain.program("llvm-nm"));
+    output(nm.arg("--undefined-only").arg(object))
+}
+
+/// objtool and KASAN have seen the component in the kernel with the KUnit tests.
+pub fn instrumented(base: &Base) -> Result<()> {
     let toolchain = Toolchain::find()?;
     let object = base.dir.join("obj-kunit").join(COMPONENT);
     let returns = sections(&toolchain, &object)?
         .iter()
         .any(|(name, size, _)| name == ".return_sites" && *size > 0);
     ensure!(returns, "objtool has not seen the component");
-    let mut nm = Command::new(toolchain.program("llvm-nm"));
-    let undefined = output(nm.arg("--undefined-only").arg(&object))?;
     ensure!(
-        undefined.contains("__asan_"),
+        undefined(&toolchain, &object)?.contains("__asan_"),
         "the component has been built without KASAN"
     );
     Ok(())

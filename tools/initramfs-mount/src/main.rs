@@ -153,6 +153,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             cuts::boot(&base)?;
             kunit::without_option(&base)?;
             kunit::qemu(&base)?;
+            check::instrumented(&base)?;
         }
         Task::Series(options) => series::write(&base()?, options)?,
         Task::Patch => apply::patch()?,
@@ -266,7 +267,10 @@ fn test(bases: &[String], all: bool, args: &[String]) -> Result<ExitCode> {
         }
         // It takes a kernel of its own, for which CI has the time on one of the bases.
         if all || name == "7.3" {
-            trials.push(trial(base, "kunit", "x86_64", kunit::qemu));
+            trials.push(trial(base, "kunit", "x86_64", |base| {
+                kunit::qemu(base)?;
+                check::instrumented(base)
+            }));
         }
         trials.push(trial(base, "kernel", "built_in", |base| {
             kernel::build_variant(base, kernel::Variant::BuiltIn)
