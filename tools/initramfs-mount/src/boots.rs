@@ -272,8 +272,8 @@ situations! {
     }
     options {
         from_bootconfig, initramfs_options, rootflags, initramfs_options_come_first,
-        rootflags_belong_to_a_root,
-        rootfstype_ramfs, unknown, unknown_and_known, ignored_when_off, bad_parameter,
+        rootflags_belong_to_a_root, rootfstype_ramfs, unknown, unknown_and_known,
+        ignored_when_off, bad_parameter,
     }
     broken {
         compressed, uncompressed_anywhere, larger_than_the_mount, second_of_two, checksum_of_xz,
@@ -284,8 +284,8 @@ situations! {
     whole {
         without_padding_or_trailer, without_padding_of_the_trailer, without_padding_of_a_name,
         without_trailer_compressed, with_any_number_of_zeros, lz4_then_cpio, lz4_then_junk,
-        with_junk_in_a_gzip, after_a_gzip_of_nothing, with_a_symlink_named_trailer, with_a_name_that_is_too_long,
-        in_little_memory,
+        with_junk_in_a_gzip, after_a_gzip_of_nothing, with_a_symlink_named_trailer,
+        with_a_name_that_is_too_long, in_little_memory,
     }
     policy {
         panic, panic_with_a_root, panic_after_microcode, no_panic_for_an_initrd,
@@ -315,17 +315,15 @@ mod canary {
     use super::*;
 
     fn fails<T>(outcome: Result<T>, with: &str) -> Result<()> {
-        match outcome {
-            Ok(_) => bail!("it passes"),
-            Err(e) => {
-                let said = format!("{e:#}");
-                ensure!(
-                    said.contains(with),
-                    "it fails, but not with {with:?}:\n{said}"
-                );
-                Ok(())
-            }
-        }
+        let Err(e) = outcome else {
+            bail!("it passes");
+        };
+        let said = format!("{e:#}");
+        ensure!(
+            said.contains(with),
+            "it fails, but not with {with:?}:\n{said}"
+        );
+        Ok(())
     }
 
     fn guest(lab: &Lab, script: &str) -> Result<Machine> {

@@ -3,7 +3,7 @@
 //! Boots kernels in QEMU.
 
 use crate::cmd::program;
-use anyhow::{ensure, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use regex::Regex;
 use std::{
     fs,
@@ -168,19 +168,16 @@ impl Machine {
             guest: read(&guest),
             ended: status.is_some(),
         };
-        let failed = status.filter(|status| !status.success());
-        let started = boot.console.contains("Linux version ");
-        ensure!(
-            failed.is_none() && started,
-            "the machine {}, and QEMU says: {}\n--- console ---\n{}",
-            match failed {
-                Some(status) => format!("failed ({status})"),
-                None => "did not start".to_owned(),
-            },
+        let wrong = match status {
+            Some(status) if !status.success() => format!("failed ({status})"),
+            _ if !boot.console.contains("Linux version ") => "did not start".to_owned(),
+            _ => return Ok(boot),
+        };
+        bail!(
+            "the machine {wrong}, and QEMU says: {}\n--- console ---\n{}",
             read(&errors).trim(),
             boot.console.trim_end()
-        );
-        Ok(boot)
+        )
     }
 }
 
