@@ -12,6 +12,7 @@ use anyhow::{bail, ensure, Context, Result};
 use std::{
     collections::BTreeSet,
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -234,11 +235,8 @@ fn patch_tree(tree: &Tree) -> Result<()> {
                 let to = tree.dir.join(file);
                 fs::create_dir_all(to.parent().unwrap_or(&tree.dir))?;
                 // Unlike a copy, this leaves the mode as it is.
-                fs::write(
-                    &to,
-                    git.run(&["show", &format!("{}:{file}", trial.commit)])?,
-                )
-                .with_context(|| format!("can't write {}", to.display()))?;
+                fs::write(&to, text(&git, &trial.commit, file)?)
+                    .with_context(|| format!("can't write {}", to.display()))?;
             }
         }
         println!(
@@ -349,9 +347,9 @@ fn reverse(tree: &Tree, series: &[Patch]) -> Result<()> {
     Ok(())
 }
 
-/// A file of a commit, if it has that.
-fn text(git: &Git<'_>, commit: &str, file: &str) -> Option<String> {
-    git.run(&["show", &format!("{commit}:{file}")]).ok()
+/// A file of a commit.
+fn text(git: &Git<'_>, commit: &str, file: &str) -> Result<String> {
+    git.run(&["show", &format!("{commit}:{file}")])
 }
 
 /// Applies the series to what of a base it changes and takes it out again, with git and without;
@@ -368,7 +366,7 @@ pub fn check(base: &Base) -> Result<()> {
             let to = kdir.join(file);
             fs::create_dir_all(to.parent().unwrap_or(&kdir))?;
             // Some the series makes itself.
-            if let Some(text) = text(&git, PRISTINE, file) {
+            if let Ok(text) = text(&git, PRISTINE, file) {
                 fs::write(to, text)?;
             }
         }
@@ -390,7 +388,7 @@ pub fn check(base: &Base) -> Result<()> {
             for file in files.iter().filter(|file| *file != "MAINTAINERS") {
                 let there = fs::read_to_string(kdir.join(file)).ok();
                 ensure!(
-                    there == text(&git, commit, file),
+                    there == text(&git, commit, file).ok(),
                     "{file} is not as in {commit}"
                 );
             }
@@ -409,8 +407,7 @@ pub fn check(base: &Base) -> Result<()> {
             is_as_in(PRISTINE)?;
         }
         let main = kdir.join("init/main.c");
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o664);
-        fs::set_permissions(&main, mode)?;
+        fs::set_permissions(&main, fs::Permissions::from_mode(0o664))?;
         patch_tree(&tree)?;
         is_as_in("HEAD")?;
         ensure!(kdir.join(OURS).is_file(), "{OURS} is not there");
@@ -421,9 +418,8 @@ pub fn check(base: &Base) -> Result<()> {
         for ours in [OURS, selftest] {
             ensure!(!kdir.join(ours).exists(), "{ours} is still there");
         }
-        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&main)?.permissions());
         ensure!(
-            with_git || mode & 0o777 == 0o664,
+            with_git || fs::metadata(&main)?.permissions().mode() & 0o777 == 0o664,
             "init/main.c has another mode"
         );
 
@@ -440,10 +436,7 @@ pub fn check(base: &Base) -> Result<()> {
             ),
             "a misfit is not explained: {said}"
         );
-        fs::write(
-            &main,
-            git.run(&["show", &format!("{PRISTINE}:init/main.c")])?,
-        )?;
+        fs::write(&main, text(&git, PRISTINE, "init/main.c")?)?;
         is_as_in(PRISTINE)?;
     }
     Ok(())
