@@ -74,7 +74,6 @@ struct Prepared<'a, O: Ops> {
 }
 
 /// Says which step has failed, and passes its error on.
-#[inline(never)]
 fn failed(step: &str, e: Error) -> Error {
     pr_err!("{}: error {}, unpacking into rootfs\n", step, e.to_errno());
     e
