@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! cpio archives, as a kernel unpacks them.
+//! cpio archives, as a kernel unpacks them, and what is in those that are booted here.
 
 use crate::{
-    cmd::{output, program},
-    guest,
+    cmd::{output, program, read, read_bytes},
+    paths,
 };
 use anyhow::{ensure, Context, Result};
 use cpio::newc;
@@ -12,6 +12,7 @@ use regex::bytes::Regex;
 use std::{
     fs,
     io::Write,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -31,7 +32,7 @@ impl Archive {
     fn entry(mut self, builder: newc::Builder, data: &[u8]) -> Self {
         self.inode += 1;
         let builder = builder.ino(self.inode);
-        self.bytes = write(builder.write(self.bytes, data.len() as u32), data);
+        self.bytes = put(builder.write(self.bytes, data.len() as u32), data);
         self
     }
 
@@ -43,15 +44,18 @@ impl Archive {
         self.entry(newc::Builder::new(name).mode(0o100000 | mode), data)
     }
 
+    /// A file that was last changed at a time.
+    pub fn file_of(self, name: &str, seconds: u32) -> Self {
+        self.entry(newc::Builder::new(name).mode(0o100644).mtime(seconds), &[])
+    }
+
     /// A file with a checksum, the right one or a wrong one.
     pub fn file_with_sum(mut self, name: &str, data: &[u8], right: bool) -> Self {
         self.inode += 1;
-        let sum = data
-            .iter()
-            .fold(0u32, |sum, byte| sum.wrapping_add((*byte).into()));
+        let sum = data.iter().fold(0u32, |sum, byte| sum.wrapping_add((*byte).into()));
         let sum = if right { sum } else { sum ^ 1 };
         let builder = newc::Builder::new(name).mode(0o100644).ino(self.inode);
-        self.bytes = write(builder.write_crc(self.bytes, data.len() as u32, sum), data);
+        self.bytes = put(builder.write_crc(self.bytes, data.len() as u32, sum), data);
         self
     }
 
@@ -68,7 +72,7 @@ impl Archive {
                 .mode(0o100000 | mode)
                 .ino(self.inode)
                 .nlink(names.len() as u32);
-            self.bytes = write(builder.write(self.bytes, data.len() as u32), data);
+            self.bytes = put(builder.write(self.bytes, data.len() as u32), data);
         }
         self
     }
@@ -78,20 +82,31 @@ impl Archive {
         self.entry(builder.rdev_major(major).rdev_minor(minor), &[])
     }
 
-    /// A file of the host, or all that is in a folder of it.
+    /// A file of the host.
     pub fn copy(self, from: &Path, to: &str) -> Result<Self> {
-        let data = fs::read(from).with_context(|| format!("can't read {}", from.display()))?;
-        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(from)?.permissions());
+        let data = read_bytes(from)?;
+        let mode = fs::metadata(from)?.permissions().mode();
         Ok(self.file(to, mode & 0o7777, &data))
     }
 
-    /// A program of the host with the libraries that it loads, at the same paths.
-    pub fn program(mut self, path: &Path) -> Result<Self> {
+    /// A program of the host with the libraries that it loads, at the same paths below `root`.
+    pub fn program(mut self, path: &Path, root: &str) -> Result<Self> {
         for file in with_libraries(path)? {
-            let name = file.to_string_lossy().trim_start_matches('/').to_owned();
+            let name = format!("{root}{}", file.to_string_lossy().trim_start_matches('/'));
             self = self.parents(&name).copy(&file, &name)?;
         }
         Ok(self)
+    }
+
+    /// Programs of the host, each with the package that has it. busybox prefers programs of its own;
+    /// those of the host are in `/real`, too, wherever they are on the host.
+    pub fn programs(self, programs: &[(&str, &str)]) -> Result<Self> {
+        programs.iter().try_fold(self.dir("real"), |archive, (name, package)| {
+            let path = program(name, package)?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let link = format!("real/{name}");
+            Ok(archive.program(&path, "")?.symlink(&link, &path.to_string_lossy()))
+        })
     }
 
     /// The folders that `name` is in.
@@ -100,6 +115,49 @@ impl Archive {
             self = self.dir(&name[..end]);
         }
         self
+    }
+
+    /// The scripts of a folder of this tool, in another folder.
+    pub fn scripts(mut self, from: &str, to: &str) -> Result<Self> {
+        self = self.dir(to);
+        for file in scripts(from)? {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            self = self.file(&format!("{to}/{name}"), 0o755, read(&file)?.as_bytes());
+        }
+        Ok(self)
+    }
+
+    /// busybox, with links to it for all of its programs, below `root`.
+    pub fn add_busybox(mut self, root: &str) -> Result<Self> {
+        let busybox = busybox_program()?;
+        for dir in ["bin", "dev", "proc", "sys", "tmp", "mnt", "etc", "run"] {
+            self = self.dir(&format!("{root}{dir}"));
+        }
+        self = self.copy(&busybox, &format!("{root}bin/busybox"))?;
+        for applet in applets(&busybox)? {
+            self = self.symlink(&format!("{root}bin/{applet}"), "busybox");
+        }
+        Ok(self)
+    }
+
+    /// A small system, with a script of `guest/` as its `/init`, or as what `rdinit=` names.
+    pub fn running(script: &str) -> Result<Self> {
+        Ok(Self::system()?.script("init", &format!("exec /guest/{script}.sh")))
+    }
+
+    /// A small system that says who it is, and leaves its root with pivot_root.
+    pub fn reporter(name: &str) -> Result<Self> {
+        Ok(Self::system()?.script("init", &report(name)))
+    }
+
+    /// A small system without an init.
+    pub fn system() -> Result<Self> {
+        Self::new().add_busybox("")?.scripts("guest", "guest")
+    }
+
+    /// A script of a line or two as a program.
+    pub fn script(self, name: &str, lines: &str) -> Self {
+        self.file(name, 0o755, script(lines).as_bytes())
     }
 
     /// What has been written so far, without an end.
@@ -117,38 +175,14 @@ impl Archive {
     /// The whole archive.
     pub fn finish(&self) -> Vec<u8> {
         match newc::trailer(self.bytes.clone()) {
-            Ok(mut bytes) => {
-                // As cpio and gen_init_cpio do.
-                pad(&mut bytes, 512);
-                bytes
-            }
+            // As cpio and gen_init_cpio do.
+            Ok(bytes) => padded(bytes, 512),
             Err(e) => unreachable!("a Vec can always be written to: {e}"),
         }
     }
 }
 
-/// Returns a program and the libraries that it loads, with what loads them.
-pub fn with_libraries(path: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = vec![path.to_path_buf()];
-    let bytes = fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
-    // ldd does not know of klibc's.
-    if let Some(loader) = Regex::new(r"/lib/klibc-\w+\.so\x00")?.find(&bytes) {
-        let name = String::from_utf8_lossy(&loader.as_bytes()[..loader.len() - 1]);
-        files.push(name.into_owned().into());
-    }
-    let said = Command::new(program("ldd", "libc-bin")?)
-        .arg(path)
-        .output()?;
-    files.extend(
-        String::from_utf8_lossy(&said.stdout)
-            .split_whitespace()
-            .filter(|word| word.starts_with('/'))
-            .map(Into::into),
-    );
-    Ok(files)
-}
-
-fn write(mut writer: newc::Writer<Vec<u8>>, data: &[u8]) -> Vec<u8> {
+fn put(mut writer: newc::Writer<Vec<u8>>, data: &[u8]) -> Vec<u8> {
     let done = writer.write_all(data).and_then(|()| writer.finish());
     match done {
         Ok(bytes) => bytes,
@@ -156,9 +190,60 @@ fn write(mut writer: newc::Writer<Vec<u8>>, data: &[u8]) -> Vec<u8> {
     }
 }
 
+/// A script of a line or two.
+pub fn script(lines: &str) -> String {
+    format!("#!/bin/sh\n{lines}\n")
+}
+
+/// The lines that say who it is, and leave its root with pivot_root.
+pub fn report(name: &str) -> String {
+    format!("export NAME={name}\nexec /guest/report.sh")
+}
+
+/// The scripts in a folder of this tool.
+pub fn scripts(dir: &str) -> Result<Vec<PathBuf>> {
+    let dir = paths::tool(dir);
+    let files = fs::read_dir(&dir).with_context(|| format!("can't read {}", dir.display()))?;
+    let mut files: Vec<_> = files.flatten().map(|file| file.path()).collect();
+    files.retain(|file| file.is_file());
+    files.sort();
+    Ok(files)
+}
+
+/// Returns a program and the libraries that it loads, with what loads them.
+pub fn with_libraries(path: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = vec![path.to_path_buf()];
+    // ldd does not know of klibc's.
+    if let Some(loader) = Regex::new(r"/lib/klibc-\w+\.so\x00")?.find(&read_bytes(path)?) {
+        let name = String::from_utf8_lossy(&loader.as_bytes()[..loader.len() - 1]);
+        files.push(name.into_owned().into());
+    }
+    let said = Command::new(program("ldd", "libc-bin")?).arg(path).output()?;
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let words = said.split_whitespace().filter(|word| word.starts_with('/'));
+    files.extend(words.map(Into::into));
+    Ok(files)
+}
+
 /// Adds zeros up to a multiple of `size`.
-pub fn pad(bytes: &mut Vec<u8>, size: usize) {
+pub fn padded(mut bytes: Vec<u8>, size: usize) -> Vec<u8> {
     bytes.resize(bytes.len().next_multiple_of(size), 0);
+    bytes
+}
+
+/// Returns so many bytes that no compression makes smaller, always the same ones, in which a
+/// pattern is found each page.
+pub fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend(state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
 }
 
 /// The ways to compress an archive that the kernel knows, each with a program, its arguments and
@@ -208,74 +293,11 @@ pub fn busybox_program() -> Result<PathBuf> {
     Ok(busybox)
 }
 
-/// busybox, and links to it for those of its programs that scripts use.
-pub fn busybox() -> Result<Archive> {
-    let mut archive = Archive::new();
-    for dir in ["bin", "dev", "proc", "sys", "tmp", "mnt", "etc"] {
-        archive = archive.dir(dir);
-    }
-    archive = archive.copy(&busybox_program()?, "bin/busybox")?;
-    for applet in [
-        "awk",
-        "cat",
-        "chmod",
-        "chroot",
-        "cmp",
-        "cp",
-        "cut",
-        "dd",
-        "df",
-        "dmesg",
-        "echo",
-        "find",
-        "grep",
-        "head",
-        "id",
-        "ln",
-        "ls",
-        "mkdir",
-        "mknod",
-        "mount",
-        "mv",
-        "nsenter",
-        "pivot_root",
-        "poweroff",
-        "printf",
-        "ps",
-        "readlink",
-        "rm",
-        "sed",
-        "sh",
-        "sha256sum",
-        "sleep",
-        "sort",
-        "stat",
-        "switch_root",
-        "sync",
-        "tail",
-        "test",
-        "timeout",
-        "touch",
-        "tr",
-        "uniq",
-        "umount",
-        "unshare",
-        "wc",
-        "yes",
-        "su",
-        "ip",
-        "hexdump",
-    ] {
-        archive = archive.symlink(&format!("bin/{applet}"), "busybox");
-    }
-    Ok(archive
-        .file("bin/free-kib", 0o755, guest::FREE.as_bytes())
-        .file(
-            "etc/passwd",
-            0o644,
-            b"root:x:0:0:root:/:/bin/sh\nuser:x:1000:1000:user:/:/bin/sh\n",
-        )
-        .file("etc/group", 0o644, b"root:x:0:\nuser:x:1000:\n"))
+/// The programs that busybox has.
+pub fn applets(busybox: &Path) -> Result<Vec<String>> {
+    let list = output(Command::new(busybox).arg("--list"))?;
+    let applets = list.lines().filter(|applet| *applet != "busybox");
+    Ok(applets.map(str::to_owned).collect())
 }
 
 #[cfg(test)]
@@ -298,9 +320,9 @@ mod tests {
             .spawn()?;
         cpio.stdin.take().context("no pipe")?.write_all(&archive)?;
         assert!(cpio.wait()?.success());
-        assert_eq!(fs::read(dir.path().join("l"))?, b"text");
-        assert_eq!(fs::read(dir.path().join("a"))?, b"shared");
-        assert_eq!(fs::read(dir.path().join("b"))?, b"shared");
+        for (name, data) in [("l", "text"), ("a", "shared"), ("b", "shared")] {
+            assert_eq!(read(&dir.path().join(name))?, data);
+        }
         Ok(())
     }
 

@@ -1,174 +1,204 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernels that the series applies to.
+//! The kernels that the series applies to: each folder of `patches/` with a `series` in it is one.
 
-use crate::{paths, source::Git};
-use anyhow::{bail, Context, Result};
+use crate::{
+    cmd::{make_dir, output, read},
+    paths,
+};
+use anyhow::{anyhow, ensure, Context, Result};
+use fs4::FileExt;
 use std::{
-    fs,
+    collections::BTreeSet,
+    fs::{self, File},
     path::{Path, PathBuf},
-    str::FromStr,
+    process::Command,
+    sync::Mutex,
 };
 
-/// A kernel release for which there are patches in `patches/`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Release {
-    V6_12,
-    V7_3,
-}
+/// The locks that this process has.
+static HELD: Mutex<Vec<(PathBuf, File)>> = Mutex::new(Vec::new());
 
-impl Release {
-    pub const ALL: [Self; 2] = [Self::V6_12, Self::V7_3];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::V6_12 => "6.12",
-            Self::V7_3 => "7.3",
-        }
-    }
-
-    /// The Debian package with its sources.
-    pub fn package(self) -> String {
-        format!("linux-source-{}", self.name())
-    }
-
-    /// Whether there are patches for it.
-    pub fn has_series(self) -> bool {
-        self.patches().join("series").is_file()
-    }
-
-    /// The hooks in the files that it already has.
-    pub fn patches(self) -> PathBuf {
-        paths::top().join("patches").join(self.name())
-    }
-}
-
-impl FromStr for Release {
-    type Err = anyhow::Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|release| release.name() == name && release.has_series())
-            .with_context(|| {
-                let known: Vec<_> = Self::ALL
-                    .into_iter()
-                    .filter(|release| release.has_series())
-                    .map(Self::name)
-                    .collect();
-                format!(
-                    "there is no base {name}: BASE is one of {}",
-                    known.join(", ")
-                )
-            })
-    }
-}
+/// The branch with the sources as they came.
+pub const PRISTINE: &str = "pristine";
 
 /// A kernel to build: where its sources and its results are.
 #[derive(Clone, Debug)]
 pub struct Base {
+    /// The release, for instance 6.12; of a user's own tree, the whole version.
     pub name: String,
-    /// `None` if the sources are a user's own.
-    pub release: Option<Release>,
     pub sources: PathBuf,
     pub dir: PathBuf,
+    /// Whether the sources are a user's own, as they are.
+    pub own: bool,
 }
 
 impl Base {
-    /// The base of that name, or a user's own tree.
-    pub fn new(name: &str, kdir: Option<&Path>) -> Result<Self> {
-        let Some(kdir) = kdir else {
-            let release: Release = name.parse()?;
-            let dir = paths::top().join("build").join(name);
-            return Ok(Self {
-                name: name.to_owned(),
-                release: Some(release),
-                sources: dir.join("linux"),
-                dir,
-            });
-        };
-        let sources = fs::canonicalize(kdir)
-            .with_context(|| format!("KDIR={} is not there", kdir.display()))?;
-        let version = kernel_version(&sources)?;
-        if !sources.join("init/initramfs_mount.rs").is_file() {
-            bail!(
-                "KDIR={} is {version} without CONFIG_INITRAMFS_MOUNT: run `make patch` first",
-                kdir.display()
-            );
+    /// All that there are patches for, the oldest first.
+    pub fn all() -> Result<Vec<Self>> {
+        let patches = paths::top().join("patches");
+        let dirs = fs::read_dir(&patches)
+            .with_context(|| format!("can't read {}", patches.display()))?
+            .flatten()
+            .filter(|dir| dir.path().join("series").is_file());
+        let mut all: Vec<_> = dirs
+            .map(|dir| {
+                let name = dir.file_name().to_string_lossy().into_owned();
+                let dir = paths::top().join("build").join(&name);
+                Self { sources: dir.join("linux"), name, dir, own: false }
+            })
+            .collect();
+        all.sort_by_key(|base| base.numbers());
+        Ok(all)
+    }
+
+    /// The base of that name, or the tree that `KDIR=` names.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such base, or the tree is none that can be built here.
+    pub fn find(name: &str) -> Result<Self> {
+        if let Some(kdir) = paths::given("KDIR") {
+            return Self::of_tree(&kdir);
         }
-        if sources.join(".config").exists() {
-            bail!(
-                "KDIR={} has been configured in place, so that nothing can be built elsewhere: \
-                 run `make mrproper` in it first",
-                kdir.display()
-            );
-        }
-        Ok(Self {
-            dir: paths::top().join("build").join(format!("kdir-{version}")),
-            name: version,
-            release: None,
-            sources,
+        let all = Self::all()?;
+        let known: Vec<_> = all.iter().map(|base| base.name.clone()).collect();
+        all.into_iter().find(|base| base.name == name).with_context(|| {
+            format!("there is no base {name}: BASE is one of {}", known.join(", "))
         })
     }
 
-    /// From the environment that the Makefile sets.
-    pub fn from_env(name: &str) -> Result<Self> {
-        Self::new(name, paths::kdir().as_deref())
+    fn of_tree(kdir: &Path) -> Result<Self> {
+        let sources = fs::canonicalize(kdir)
+            .with_context(|| format!("KDIR={} is not there", kdir.display()))?;
+        let name = kernel_version(&sources)?;
+        let kdir = kdir.display();
+        ensure!(
+            sources.join("init/initramfs_mount.rs").is_file(),
+            "KDIR={kdir} is {name} without CONFIG_INITRAMFS_MOUNT: run `make patch` first"
+        );
+        ensure!(
+            !sources.join(".config").exists(),
+            "KDIR={kdir} has been configured in place, so that nothing can be built elsewhere: run \
+             `make mrproper` in it first"
+        );
+        Ok(Self {
+            dir: paths::top().join("build").join(format!("kdir-{name}")),
+            name,
+            sources,
+            own: true,
+        })
+    }
+
+    /// The numbers in its name.
+    pub fn numbers(&self) -> Vec<u32> {
+        let numbers = self.name.split(['.', '-']);
+        numbers.map_while(|number| number.parse().ok()).collect()
     }
 
     /// The release that the sources are of, or come from, for instance 6.12 for 6.12.117.
-    pub fn release_name(&self) -> String {
-        let numbers: Vec<_> = self.name.split('.').take(2).collect();
+    pub fn release(&self) -> String {
+        let numbers: Vec<_> = self.numbers().iter().take(2).map(u32::to_string).collect();
         numbers.join(".")
     }
 
     /// Whether pivot_root works in an initramfs without the option.
     pub fn has_nullfs(&self) -> bool {
-        let major = self.name.split('.').next().unwrap_or_default();
-        major.parse().unwrap_or(0) >= 7
+        self.numbers() >= vec![7]
+    }
+
+    /// The Debian package with its sources.
+    pub fn package(&self) -> String {
+        format!("linux-source-{}", self.name)
+    }
+
+    /// The folder with what changes in files that it has.
+    pub fn patches(&self) -> PathBuf {
+        paths::top().join("patches").join(&self.name)
     }
 
     /// Another checkout of the same repository, at `commit` to begin with, in a folder of its own.
     /// It lies there as this one does here, so that a compiler cache can't tell the two apart.
+    ///
+    /// # Errors
+    ///
+    /// If git can't make it, or the sources are a user's own, where nothing is to be made.
     pub fn beside(&self, name: &str, commit: &str) -> Result<Self> {
+        ensure!(!self.own, "this takes checkouts of its own, which are not made in KDIR=");
         let dir = self.dir.join(name);
         let sources = dir.join("linux");
-        if !sources.join("Makefile").is_file() {
-            let git = Git(&self.sources);
+        if !sources.join(".git").is_file() {
             let path = sources.to_string_lossy();
-            git.run(&["worktree", "prune"])?;
-            git.run(&["worktree", "add", "-q", "--detach", &path, commit])?;
+            self.git(&["worktree", "prune"])?;
+            self.git(&["worktree", "add", "-q", "--detach", "--no-checkout", "-f", &path, commit])?;
         }
-        Ok(Self {
-            sources,
-            dir,
-            ..self.clone()
-        })
+        // Also what an earlier run has left half-way.
+        output(git(&sources).args(["checkout", "-q", "-f", "--detach", commit]))?;
+        Ok(Self { sources, dir, ..self.clone() })
+    }
+
+    /// Runs git on the sources.
+    pub fn git(&self, args: &[&str]) -> Result<String> {
+        output(git(&self.sources).args(args))
+    }
+
+    /// All files that the series makes or changes.
+    pub fn files(&self) -> Result<BTreeSet<String>> {
+        let changed = self.git(&["diff", "--name-only", PRISTINE, "HEAD"])?;
+        Ok(changed.lines().map(str::to_owned).collect())
     }
 
     pub fn log(&self, name: &str) -> PathBuf {
         self.dir.join("logs").join(name)
     }
 
-    pub fn vmlinuz(&self) -> PathBuf {
-        self.dir.join("vmlinuz")
+    /// Waits until no other `make` works on this base, and keeps others off until this one ends.
+    pub fn lock(&self) -> Result<()> {
+        let mut held = HELD.lock().map_err(|_| anyhow!("a thread died"))?;
+        let path = self.dir.join("lock");
+        if held.iter().any(|(locked, _)| *locked == path) {
+            return Ok(());
+        }
+        make_dir(&self.dir)?;
+        let file =
+            File::create(&path).with_context(|| format!("can't write {}", path.display()))?;
+        if FileExt::try_lock(&file).is_err() {
+            eprintln!("Waiting for another make, which works in {}.", self.dir.display());
+            FileExt::lock(&file)?;
+        }
+        held.push((path, file));
+        Ok(())
     }
+
+    /// Lets others work on it.
+    pub fn unlock(&self) {
+        if let Ok(mut held) = HELD.lock() {
+            held.retain(|(path, _)| *path != self.dir.join("lock"));
+        }
+    }
+}
+
+/// git in a folder, whoever owns it.
+pub fn git(dir: &Path) -> Command {
+    let mut git = Command::new("git");
+    git.arg("-C")
+        .arg(dir)
+        .args(["-c", "safe.directory=*", "-c", "gc.auto=0"])
+        .args(["-c", "core.autocrlf=false"])
+        .env_remove("GIT_DIR")
+        .env_remove("GIT_INDEX_FILE");
+    git
 }
 
 /// Returns what `make kernelversion` would, for instance 6.12.117.
 pub fn kernel_version(sources: &Path) -> Result<String> {
-    let makefile = sources.join("Makefile");
-    let text = fs::read_to_string(&makefile).with_context(|| {
-        format!(
-            "{} is no kernel: can't read its Makefile",
-            sources.display()
-        )
-    })?;
+    let text = read(&sources.join("Makefile"))
+        .with_context(|| format!("{} is no kernel", sources.display()))?;
     let field = |name: &str| {
         text.lines()
             .find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix('='))
             .map(str::trim)
-            .with_context(|| format!("{} is no kernel's: no {name}", makefile.display()))
+            .with_context(|| format!("{} is no kernel: no {name}", sources.display()))
     };
     Ok(format!(
         "{}.{}.{}{}",

@@ -1,35 +1,118 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Runs other programs, with progress for those that take a while.
+//! Runs other programs: with progress for those that take a while, and none goes on when this one is
+//! told to stop.
 
 use anyhow::{bail, Context, Result};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::{
     ffi::OsStr,
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io::{BufRead, BufReader, IsTerminal, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::Mutex,
+    process::{exit, Command, Stdio},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError, Sender},
+        Arc, LazyLock, Mutex,
+    },
     time::{Duration, Instant},
 };
+use tempfile::TempDir;
 
-/// Returns the first of `names` that is in `PATH`, or in one of the folders for the super-user.
-pub fn which(names: &[&str]) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let dirs: Vec<_> = std::env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/sbin".into()])
+/// Has all temporary files be in one folder, which it returns, and has Ctrl-C, or a request to
+/// terminate, end all programs that were started here and remove that folder.
+pub fn stop_on_signals() -> Result<TempDir> {
+    let dir = tempfile::Builder::new()
+        .prefix("initramfs-mount-")
+        // Not only for this user: mmdebstrap works there as others.
+        .permissions(Permissions::from_mode(0o755))
+        // Some of them are large, and /tmp may be in memory.
+        .tempdir_in(std::env::var_os("TMPDIR").unwrap_or_else(|| "/var/tmp".into()))
+        .context("can't make a folder for temporary files")?;
+    std::env::set_var("TMPDIR", dir.path());
+    let path = dir.path().to_owned();
+    ctrlc::set_handler(move || {
+        STOPPING.store(true, Ordering::SeqCst);
+        let start = Instant::now();
+        loop {
+            let left = descendants(std::process::id());
+            if left.is_empty() {
+                break;
+            }
+            for (pid, name) in left {
+                // What is half installed is not to be left so.
+                let is_patient = !["dpkg", "apt-get"].contains(&name.as_str());
+                let late = is_patient && start.elapsed() > Duration::from_secs(5);
+                let signal = if late { libc::SIGKILL } else { libc::SIGTERM };
+                // SAFETY: It has no preconditions. A process that is gone is no harm: its number is
+                // not given to another one in the moment since it was read.
+                unsafe { libc::kill(pid as libc::pid_t, signal) };
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let _ = fs::remove_dir_all(&path);
+        eprintln!("\nstopped");
+        exit(130);
+    })?;
+    Ok(dir)
+}
+
+static STOPPING: AtomicBool = AtomicBool::new(false);
+
+/// Comes to no end when all is being stopped, so that nothing more is started, and nobody tells of
+/// what has failed for that reason.
+pub fn go_on_unless_stopping() {
+    while STOPPING.load(Ordering::SeqCst) {
+        std::thread::park();
+    }
+}
+
+/// The processes that a process has started, and those that they have started.
+fn descendants(pid: u32) -> Vec<(u32, String)> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let all: Vec<(u32, u32, String)> = processes
+        .filter_map(|dir| {
+            let child = dir.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(dir.path().join("stat")).ok()?;
+            // The name may have anything in it; behind it are the state and the parent.
+            let (name, rest) = stat.rsplit_once(')')?;
+            let mut words = rest.split_whitespace();
+            let state = words.next()?;
+            let name = name.split_once('(')?.1.to_owned();
+            (state != "Z").then_some((child, words.next()?.parse().ok()?, name))
+        })
         .collect();
-    names.iter().find_map(|name| {
-        dirs.iter()
-            .map(|dir| dir.join(name))
-            .find(|file| file.is_file())
-    })
+    let mut found = vec![(pid, String::new())];
+    let mut next = 0;
+    while let Some((parent, _)) = found.get(next) {
+        let children = all.iter().filter(|(_, p, _)| p == parent);
+        let children: Vec<_> = children.map(|(child, _, name)| (*child, name.clone())).collect();
+        found.extend(children);
+        next += 1;
+    }
+    found.split_off(1)
+}
+
+/// Returns all programs of that name in `PATH`, or in one of the folders for the super-user.
+pub fn all(name: &str) -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/bin", "/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|dir| dir.join(name))
+        .filter(|file| file.is_file())
+        .collect()
+}
+
+/// Returns the first of [`all`].
+pub fn which(name: &str) -> Option<PathBuf> {
+    all(name).into_iter().next()
 }
 
 /// Returns the program `name`, or an error that says which Debian package has it.
 pub fn program(name: &str, package: &str) -> Result<PathBuf> {
-    which(&[name]).with_context(|| {
+    which(name).with_context(|| {
         format!("the program {name} is missing: install the package {package}, or run `make deps`")
     })
 }
@@ -41,13 +124,12 @@ pub fn program(name: &str, package: &str) -> Result<PathBuf> {
 /// If it can't be started or fails; then the error has the end of what it said.
 pub fn output(command: &mut Command) -> Result<String> {
     let name = describe(command);
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("can't run {name}"))?;
+    let output =
+        command.stdin(Stdio::null()).output().with_context(|| format!("can't run {name}"))?;
+    go_on_unless_stopping();
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{name} failed: {}", last_lines(&said, 12));
+        let said = [output.stdout, output.stderr].concat();
+        bail!("{name} failed: {}", errors(&String::from_utf8_lossy(&said)));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -56,22 +138,16 @@ pub fn output(command: &mut Command) -> Result<String> {
 ///
 /// # Errors
 ///
-/// If it can't be started or fails; then the error names `log` and has its last lines.
+/// If it can't be started or fails; then the error names `log` and has what went wrong.
 pub fn watch(what: &str, log: &Path, command: &mut Command) -> Result<()> {
-    if let Some(dir) = log.parent() {
-        fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))?;
-    }
+    make_dir(log.parent().unwrap_or(Path::new(".")))?;
     let mut file = File::create(log).with_context(|| format!("can't write {}", log.display()))?;
     writeln!(file, "$ {}", describe(command))?;
 
     let (reader, writer) = os_pipe::pipe()?;
-    command
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer);
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("can't run {}", describe(command)))?;
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    go_on_unless_stopping();
+    let mut child = command.spawn().with_context(|| format!("can't run {}", describe(command)))?;
     // The command holds the writing ends of the pipe, which would never come to an end.
     command.stdout(Stdio::null()).stderr(Stdio::null());
 
@@ -85,6 +161,7 @@ pub fn watch(what: &str, log: &Path, command: &mut Command) -> Result<()> {
         said.push('\n');
     }
     let status = child.wait()?;
+    go_on_unless_stopping();
     progress.done(status.success());
     if !status.success() {
         bail!("{what} failed, see {}:\n{}", log.display(), errors(&said));
@@ -96,15 +173,21 @@ pub fn watch(what: &str, log: &Path, command: &mut Command) -> Result<()> {
 /// its start, one at its end and one each half minute.
 pub struct Progress {
     what: String,
-    bar: Option<ProgressBar>,
     start: Instant,
-    said: Mutex<Instant>,
+    bar: Option<ProgressBar>,
+    last: Arc<Mutex<String>>,
+    /// Dropped, it ends the thread that tells the last line.
+    _alive: Sender<()>,
 }
 
 impl Progress {
     pub fn new(what: &str) -> Self {
+        let start = Instant::now();
+        let last = Arc::new(Mutex::new(String::new()));
+        let (alive, ended) = mpsc::channel();
         let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new_spinner();
+            static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+            let bar = BARS.add(ProgressBar::new_spinner());
             let style =
                 ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg:.dim}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
@@ -114,30 +197,23 @@ impl Progress {
         });
         if bar.is_none() {
             eprintln!("  {what} ...");
+            let (last, what) = (Arc::clone(&last), what.to_owned());
+            std::thread::spawn(move || {
+                while ended.recv_timeout(Duration::from_secs(30)) == Err(RecvTimeoutError::Timeout)
+                {
+                    let line = last.lock().map_or_else(|_| String::new(), |last| last.clone());
+                    eprintln!("    {:>4} s  {what}: {line:.60}", start.elapsed().as_secs());
+                }
+            });
         }
-        Self {
-            what: what.to_owned(),
-            bar,
-            start: Instant::now(),
-            said: Mutex::new(Instant::now()),
-        }
+        Self { what: what.to_owned(), start, bar, last, _alive: alive }
     }
 
     pub fn line(&self, line: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(line.trim().to_owned());
-            return;
-        }
-        let Ok(mut said) = self.said.lock() else {
-            return;
-        };
-        if said.elapsed() > Duration::from_secs(30) {
-            *said = Instant::now();
-            eprintln!(
-                "    {:>4} s  {}",
-                self.start.elapsed().as_secs(),
-                line.trim()
-            );
+        } else if let Ok(mut last) = self.last.lock() {
+            line.trim().clone_into(&mut last);
         }
     }
 
@@ -145,12 +221,8 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        eprintln!(
-            "{} {} ({} s)",
-            if ok { "✓" } else { "✗" },
-            self.what,
-            self.start.elapsed().as_secs()
-        );
+        let (sign, seconds) = (if ok { "✓" } else { "✗" }, self.start.elapsed().as_secs());
+        eprintln!("{sign} {} ({seconds} s)", self.what);
     }
 }
 
@@ -165,36 +237,34 @@ pub fn describe(command: &Command) -> String {
 
 /// Returns the lines that speak of errors, or else the last ones.
 fn errors(said: &str) -> String {
-    let lines: Vec<&str> = said.lines().collect();
-    let first = lines.iter().position(|line| {
-        [
-            "error:",
-            "error[",
-            "Error ",
-            "undefined symbol",
-            "undefined reference",
-            "*** ",
-            "E: ",
-        ]
-        .iter()
-        .any(|word| line.contains(word))
-    });
-    match first {
-        Some(first) => {
-            lines[first.saturating_sub(2)..]
-                .iter()
-                .take(25)
-                .fold(String::new(), |mut all, line| {
-                    all.push_str(line);
-                    all.push('\n');
-                    all
-                })
-        }
-        None => last_lines(said, 15),
-    }
+    let words = ["error:", "error[", "Error ", "undefined ", "*** ", "E: ", "fatal:"];
+    let lines: Vec<&str> = said.trim_end().lines().collect();
+    let first = lines.iter().position(|line| words.iter().any(|word| line.contains(word)));
+    let from = first.map_or(lines.len().saturating_sub(12), |at| at.saturating_sub(2));
+    let few: Vec<_> = lines[from..].iter().take(25).copied().collect();
+    few.join("\n")
 }
 
-fn last_lines(said: &str, count: usize) -> String {
-    let lines: Vec<&str> = said.trim_end().lines().collect();
-    lines[lines.len().saturating_sub(count)..].join("\n")
+/// Makes a folder, and those that it is in.
+pub fn make_dir(dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))
+}
+
+/// Reads a text file.
+pub fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))
+}
+
+/// Reads a file.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("can't read {}", path.display()))
+}
+
+/// Writes a file, unless it is just that already.
+pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<()> {
+    if fs::read(path).is_ok_and(|old| old == bytes.as_ref()) {
+        return Ok(());
+    }
+    make_dir(path.parent().unwrap_or(Path::new(".")))?;
+    fs::write(path, bytes).with_context(|| format!("can't write {}", path.display()))
 }

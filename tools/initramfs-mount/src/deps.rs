@@ -1,54 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Debian packages, and what of them is missing.
+//! What has to be on this machine, and gets there by `make deps`.
 
 use crate::{
-    cmd::{output, watch, which},
+    apt, arch,
+    base::Base,
+    cmd::{program, watch, which},
     paths,
+    toolchain::{self, Toolchain},
+    tree,
 };
-use anyhow::{bail, Context, Result};
-use std::{fs, path::PathBuf, process::Command};
-
-/// Returns the code name of this Debian, for instance `bookworm`.
-pub fn debian_codename() -> String {
-    fs::read_to_string("/etc/os-release")
-        .unwrap_or_default()
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
-        .unwrap_or_default()
-        .to_owned()
-}
+use anyhow::{anyhow, Context, Result};
+use std::{
+    path::PathBuf,
+    process::Command,
+    thread::{self, ScopedJoinHandle},
+};
 
 /// Packages, and why they are needed; `all` are also those of `make test-all`.
-fn packages(all: bool) -> Vec<(&'static str, &'static [&'static str])> {
-    let rust: &[&str] = if debian_codename() == "bookworm" {
+fn packages(all: bool) -> Vec<(&'static str, Vec<&'static str>)> {
+    let rust = if apt::codename() == "bookworm" {
         // Debian 12 has its newer compiler under another name.
-        &[
-            "rustc-web",
-            "rust-web-src",
-            "rustfmt-web",
-            "rust-web-clippy",
-        ]
+        vec!["rustc-web", "rust-web-src", "rustfmt-web", "rust-web-clippy"]
     } else {
-        &["rustc", "rust-src", "rustfmt", "rust-clippy"]
+        vec!["rustc", "rust-src", "rustfmt", "rust-clippy"]
     };
-    let browser: &[&str] = if all { &["chromium"] } else { &[] };
-    vec![
+    let clang = vec!["clang-19", "lld-19", "llvm-19", "libclang-19-dev", "gcc", "libc6-dev"];
+    let mut packages = vec![
         ("the kernel's Rust", rust),
-        (
-            "the kernel's C, and bindgen",
-            &[
-                "clang-19",
-                "lld-19",
-                "llvm-19",
-                "libclang-19-dev",
-                "gcc",
-                "libc6-dev",
-            ],
-        ),
+        ("the kernel's C, and bindgen", clang),
         (
             "building a kernel",
-            &[
+            vec![
                 "make",
                 "flex",
                 "bison",
@@ -63,120 +46,93 @@ fn packages(all: bool) -> Vec<(&'static str, &'static [&'static str])> {
                 "perl",
                 "ccache",
                 "sparse",
-                "dwarves",
+                "xz-utils",
             ],
         ),
         (
             "archives, in each compression that the kernel knows",
-            &["gzip", "bzip2", "xz-utils", "lzop", "lz4", "zstd"],
+            vec!["gzip", "bzip2", "xz-utils", "lzop", "lz4", "zstd"],
         ),
-        ("Debian packages of a kernel", &["debhelper", "dpkg-dev"]),
-        ("its documentation", &["python3-sphinx", "graphviz"]),
-        ("booting", &["qemu-system-x86", "e2fsprogs"]),
+        ("its documentation, and shell scripts", vec!["python3-sphinx", "graphviz", "shellcheck"]),
+        ("booting", vec![arch::current().qemu_package, "e2fsprogs"]),
         (
             "virtme-ng",
-            &[
-                "python3-venv",
-                "bsdutils",
-                "bsdextrautils",
-                "util-linux",
-                "busybox-static",
-            ],
+            vec!["python3-venv", "bsdutils", "bsdextrautils", "util-linux", "busybox-static"],
         ),
         (
             "what runs in an initramfs",
-            &[
-                "runc",
-                "crun",
-                "bubblewrap",
-                "libcap2-bin",
-                "iproute2",
-                "klibc-utils",
-            ],
+            vec!["runc", "crun", "bubblewrap", "libcap2-bin", "iproute2", "klibc-utils"],
         ),
-        (
-            "a small Debian in an initramfs, and on a disk",
-            &["mmdebstrap", "uidmap"],
-        ),
-        ("looking at the report", browser),
-    ]
+    ];
+    if all {
+        packages.extend([
+            ("Debian packages of a kernel", vec!["debhelper", "dpkg-dev", "dwarves"]),
+            ("a small Debian in an initramfs, and on a disk", vec!["mmdebstrap", "uidmap"]),
+            ("looking at the report", vec!["chromium"]),
+        ]);
+    }
+    packages
 }
 
-fn installed(package: &str) -> bool {
-    output(Command::new("dpkg-query").args(["-W", "-f=${db:Status-Status}", package]))
-        .is_ok_and(|status| status == "installed")
-}
-
-/// Installs what is missing of Debian's packages and of PyPI's, having said what and why.
-pub fn install(all: bool) -> Result<()> {
+/// Installs what is missing, having said what and why: Debian's packages, bindgen, virtme-ng, and
+/// the sources of these bases.
+pub fn install(all: bool, bases: &[Base]) -> Result<()> {
     let mut missing = Vec::new();
     for (why, packages) in packages(all) {
-        let these: Vec<_> = packages.iter().copied().filter(|p| !installed(p)).collect();
+        let these = packages.into_iter().filter(|package| !apt::is_installed(package));
+        let these: Vec<_> = these.collect();
         if !these.is_empty() {
             println!("For {why}: {}", these.join(" "));
             missing.extend(these);
         }
     }
-    if missing.is_empty() {
-        println!("All of Debian's packages are there.");
-    } else {
-        apt(&missing)?;
+    if !missing.is_empty() {
+        apt::may_install(&missing)?;
     }
-    let rust = crate::toolchain::Toolchain::find()?;
-    println!("{}", rust.describe()?);
+    // What waits for the network and what waits for the CPUs need not wait for each other.
+    let early = ["git", "xz", "dpkg-deb"].iter().all(|name| which(name).is_some());
+    let sources = || bases.iter().try_for_each(tree::fetch);
+    thread::scope(|scope| {
+        let bindgen = scope.spawn(|| toolchain::bindgen().map(drop));
+        let fetched = scope.spawn(|| if early { sources() } else { Ok(()) });
+        let installed = if missing.is_empty() { Ok(()) } else { apt::install(&missing) };
+        let end = |thread: ScopedJoinHandle<Result<()>>| {
+            thread.join().unwrap_or_else(|_| Err(anyhow!("a thread died")))
+        };
+        let (fetched, bindgen) = (end(fetched), end(bindgen));
+        installed.and(fetched).and(bindgen)
+    })?;
+    if !early {
+        sources()?;
+    }
+    print!("{}", Toolchain::find()?.describe()?);
     println!("virtme-ng: {}", vng()?.display());
     Ok(())
 }
 
-fn apt(packages: &[&str]) -> Result<()> {
-    let log = paths::cache().join("apt.log");
-    let sudo: &[&str] = if output(Command::new("id").arg("-u"))?.trim() == "0" {
-        &[]
-    } else if which(&["sudo"]).is_some() {
-        &["sudo"]
-    } else {
-        bail!(
-            "packages are missing and only root can install them: apt-get install {}",
-            packages.join(" ")
-        );
-    };
-    let apt = |args: &[&str]| {
-        let mut words = sudo
-            .iter()
-            .chain(&["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
-        let mut command = Command::new(words.next().unwrap_or(&"env"));
-        command.args(words).args(args);
-        command
-    };
-    watch("apt-get update", &log, &mut apt(&["update"]))?;
-    watch(
-        "apt-get install",
-        &log,
-        apt(&["install", "-y", "--no-install-recommends"]).args(packages),
-    )
-}
-
 /// Returns virtme-ng's program, from PyPI if it isn't there.
 pub fn vng() -> Result<PathBuf> {
-    if let Some(vng) = which(&["vng"]) {
+    if let Some(vng) = which("vng") {
         return Ok(vng);
     }
     let venv = paths::cache().join("virtme-ng");
     let vng = venv.join("bin/vng");
     if !vng.is_file() {
         let log = paths::cache().join("virtme-ng.log");
-        let python = which(&["/usr/bin/python3", "python3"])
-            .context("python3 is missing: install the package python3, or run `make deps`")?;
+        let python = match PathBuf::from("/usr/bin/python3") {
+            // Debian's, which has a package with venv.
+            python if python.is_file() => python,
+            _ => program("python3", "python3")?,
+        };
+        let mut make = Command::new(python);
         watch(
             "making a folder for virtme-ng",
             &log,
-            Command::new(python).args(["-m", "venv"]).arg(&venv),
+            make.args(["-m", "venv", "--clear"]).arg(&venv),
         )?;
-        watch(
-            "installing virtme-ng",
-            &log,
-            Command::new(venv.join("bin/pip")).args(["install", "virtme-ng==1.42"]),
-        )?;
+        let mut pip = Command::new(venv.join("bin/pip"));
+        watch("installing virtme-ng", &log, pip.args(["install", "virtme-ng==1.42"]))
+            .context("is there a network, and PyPI?")?;
     }
     Ok(vng)
 }

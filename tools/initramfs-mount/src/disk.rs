@@ -3,9 +3,8 @@
 //! Disk images, made without the rights of root.
 
 use crate::{
-    archive::busybox_program,
-    cmd::{output, program},
-    guest,
+    archive::{applets, busybox_program, scripts},
+    cmd::{make_dir, output, program},
 };
 use anyhow::{Context, Result};
 use std::{
@@ -15,47 +14,48 @@ use std::{
     process::Command,
 };
 
-/// Makes a file system image in `image`, of the type `fs` and with so many MiB, that holds busybox
-/// and runs `init` as `name`.
-pub fn make(image: &Path, fs: &str, mib: u32, name: &str, init: &str) -> Result<()> {
-    make_with(image, fs, mib, (name, init), |_| Ok(()))
+/// A file system image that holds a small system.
+pub struct Disk<'a> {
+    pub fs: &'a str,
+    pub mib: u32,
+    /// A program of it, and the script that this is.
+    pub init: (&'a str, &'a str),
 }
 
-/// The same, with what `fill` puts there.
-pub fn make_with(
-    image: &Path,
-    fs: &str,
-    mib: u32,
-    (name, init): (&str, &str),
-    fill: impl FnOnce(&Path) -> Result<()>,
-) -> Result<()> {
-    let dir = tempfile::tempdir().context("can't make a folder for a disk image")?;
-    let root = dir.path();
-    for sub in [
-        "bin", "sbin", "dev", "proc", "sys", "tmp", "mnt", "etc", "initrd",
-    ] {
-        fs::create_dir(root.join(sub))?;
-    }
-    let busybox = busybox_program()?;
-    fs::copy(&busybox, root.join("bin/busybox"))
-        .with_context(|| format!("can't copy {}", busybox.display()))?;
-    for applet in output(Command::new(&busybox).arg("--list"))?.lines() {
-        if applet != "busybox" {
+impl Disk<'_> {
+    /// Makes it in `image`, with what `fill` puts there.
+    pub fn make(&self, image: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        let dir = tempfile::tempdir().context("can't make a folder for a disk image")?;
+        let root = dir.path();
+        for sub in ["bin", "sbin", "dev", "proc", "sys", "tmp", "mnt", "etc", "initrd", "guest"] {
+            make_dir(&root.join(sub))?;
+        }
+        let busybox = busybox_program()?;
+        copy(&busybox, &root.join("bin/busybox"))?;
+        for applet in applets(&busybox)? {
             symlink("busybox", root.join("bin").join(applet))?;
         }
+        for script in scripts("guest")? {
+            copy(&script, &root.join("guest").join(script.file_name().unwrap_or_default()))?;
+        }
+        let (name, script) = self.init;
+        fs::write(root.join(name), script)?;
+        fs::set_permissions(root.join(name), Permissions::from_mode(0o755))?;
+        fill(root)?;
+        output(
+            Command::new(program("mke2fs", "e2fsprogs")?)
+                .args(["-q", "-F", "-t", self.fs, "-E", "root_owner=0:0", "-d"])
+                .arg(root)
+                .arg(image)
+                .arg(format!("{}M", self.mib)),
+        )?;
+        Ok(())
     }
-    for (name, script) in [(name, init), ("bin/free-kib", guest::FREE)] {
-        let path = root.join(name);
-        fs::write(&path, script)?;
-        fs::set_permissions(&path, Permissions::from_mode(0o755))?;
-    }
-    fill(root)?;
-    output(
-        Command::new(program("mke2fs", "e2fsprogs")?)
-            .args(["-q", "-F", "-t", fs, "-E", "root_owner=0:0", "-d"])
-            .arg(root)
-            .arg(image)
-            .arg(format!("{mib}M")),
-    )?;
+}
+
+/// Copies a file, with the folders that it is in.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    make_dir(to.parent().unwrap_or(Path::new("/")))?;
+    fs::copy(from, to).with_context(|| format!("can't copy {}", from.display()))?;
     Ok(())
 }

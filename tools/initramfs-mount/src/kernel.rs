@@ -1,225 +1,225 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Configures and builds kernels.
+//! Configures and builds kernels. This is the place that knows what layers of configuration each of
+//! them is made of.
 
 use crate::{
+    arch,
+    archive::Archive,
     base::Base,
-    cmd::{output, watch},
-    guest, kunit, paths, source,
+    cmd::{output, read, read_bytes, watch, write},
+    paths,
     toolchain::Toolchain,
+    tree,
 };
 use anyhow::{ensure, Context, Result};
 use std::{
-    env, fs,
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     process::Command,
 };
 
-/// The fragments of the kernel that is booted here, on top of `allnoconfig`.
-pub const FRAGMENTS: &[&str] = &[
-    "small.config",
-    "boot.config",
-    "containers.config",
-    "distributions.config",
+/// A kernel that is built of each base.
+#[derive(Debug)]
+pub struct Kernel {
+    pub name: &'static str,
+    /// What is on top of [`FIRST`].
+    layers: &'static [&'static str],
+    /// One that differs in little: what has been built of that is a start.
+    pub like: Option<&'static Kernel>,
+}
+
+/// The layer that all kernels have.
+const FIRST: &str = "kernel";
+
+/// The one that `make kernel` leaves, and that most of what is tested boots.
+pub const BOOT: Kernel = Kernel { name: "boot", layers: &["container"], like: None };
+
+/// The same with an archive in it and with the KUnit tests.
+pub const TEST: Kernel =
+    Kernel { name: "test", layers: &["container", "test", "kunit"], like: Some(&BOOT) };
+
+/// That under KASAN and lockdep.
+pub const DEBUG: Kernel =
+    Kernel { name: "debug", layers: &["container", "test", "kunit", "debug"], like: None };
+
+/// The one for whole distributions.
+pub const DISTRIBUTION: Kernel =
+    Kernel { name: "distribution", layers: &["container", "distribution"], like: None };
+
+/// [`BOOT`] without the option and without Rust, to compare its C with. It is not booted.
+pub const OFF: Kernel =
+    Kernel { name: "off", layers: &["container", "off", "no-rust"], like: Some(&BOOT) };
+
+/// [`BOOT`], in packages.
+const DEB: Kernel = Kernel { name: "deb", layers: &["container"], like: Some(&BOOT) };
+
+/// [`BOOT`] without the option and with it, for each commit of the series.
+pub const BISECT: [Kernel; 2] = [
+    Kernel { name: "bisect-off", layers: &["container", "off"], like: None },
+    Kernel { name: "bisect-on", layers: &["container", "bisect"], like: None },
 ];
 
-/// Kernels of a base besides the one that `make kernel` leaves.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Variant {
-    /// The same with an archive in it, without LZ4, and with a helper that it calls for devices.
-    BuiltIn,
-    /// A very small one with the KUnit tests.
-    KUnit,
-}
-
-impl Variant {
-    fn name(self) -> &'static str {
-        match self {
-            Self::BuiltIn => "builtin",
-            Self::KUnit => "kunit",
-        }
+impl Kernel {
+    /// Where it is built.
+    pub fn dir(&self, base: &Base) -> PathBuf {
+        base.dir.join(format!("obj-{}", self.name))
     }
 
-    fn fragments(self, base: &Base) -> Result<(Vec<PathBuf>, String)> {
-        Ok(match self {
-            Self::BuiltIn => {
-                let archive = base.dir.join("builtin.cpio");
-                // What a disk is mounted on is there, too.
-                let bytes = guest::reporter("builtin")?
-                    .dir("root")
-                    .char_device("dev/console", 5, 1)
-                    .file("marker-builtin", 0o644, b"")
-                    .finish();
-                write_if_changed(&archive, &bytes)?;
-                let source = archive.display();
-                let extra = format!(
-                    "CONFIG_INITRAMFS_MOUNT=y\nCONFIG_INITRAMFS_SOURCE=\"{source}\"\n\
-                     # CONFIG_RD_LZ4 is not set\n\
-                     CONFIG_UEVENT_HELPER=y\nCONFIG_UEVENT_HELPER_PATH=\"/sbin/hotplug\"\n"
-                );
-                (fragments(base), extra)
+    /// Where it is, once it has been built.
+    pub fn image(&self, base: &Base) -> PathBuf {
+        self.dir(base).join(arch::current().image)
+    }
+
+    /// The settings of all layers. A layer is `configs/LAYER.config`, with what a base needs in
+    /// `configs/LAYER-BASE.config` and an architecture in `configs/arch/ARCH-LAYER.config`.
+    fn settings(&self, base: &Base) -> Result<String> {
+        let mut all = String::new();
+        for layer in [FIRST].iter().chain(self.layers) {
+            let arch = arch::current().name;
+            let mut files = vec![
+                paths::tool(&format!("configs/{layer}.config")),
+                paths::tool(&format!("configs/arch/{arch}-{layer}.config")),
+            ];
+            files.extend(for_base(layer, base));
+            files.extend((*layer == "kunit").then(|| kunit_config(base)));
+            for file in files.iter().filter(|file| file.is_file()) {
+                all += &read(file)?;
             }
-            Self::KUnit => {
-                let own = [paths::config("kunit.config")];
-                let fragments = own.into_iter().chain(kunit::configs(base));
-                (fragments.collect(), String::new())
-            }
-        })
-    }
-}
-
-impl Base {
-    /// Where the kernel of a variant is, once it has been built.
-    pub fn variant(&self, variant: Variant) -> PathBuf {
-        self.dir
-            .join(format!("obj-{}/arch/x86/boot/bzImage", variant.name()))
-    }
-}
-
-/// A folder with one configuration of a base, and what has been built of it.
-pub struct Build<'a> {
-    pub base: &'a Base,
-    pub toolchain: &'a Toolchain,
-    pub objects: PathBuf,
-}
-
-impl<'a> Build<'a> {
-    pub fn new(base: &'a Base, toolchain: &'a Toolchain, name: &str) -> Self {
-        Self {
-            base,
-            toolchain,
-            objects: base.dir.join(name),
         }
+        if self.layers.contains(&"test") {
+            all += &format!("CONFIG_INITRAMFS_SOURCE=\"{}\"\n", built_in(base).display());
+        }
+        Ok(all)
     }
 
-    pub fn make(&self) -> Command {
-        self.toolchain.make(&self.base.sources, &self.objects)
-    }
-
-    /// Starts as a copy of what has been built of another configuration.
-    pub fn copy_of(&self, base: &Base, name: &str) -> Result<()> {
-        if self.objects.exists() {
-            return Ok(());
-        }
-        let copy = self.objects.with_extension("copy");
-        if copy.exists() {
-            fs::remove_dir_all(&copy)
-                .with_context(|| format!("can't remove {}", copy.display()))?;
-        }
-        let mut cp = Command::new("cp");
-        output(
-            cp.args(["-a", "--reflink=auto"])
-                .arg(base.dir.join(name))
-                .arg(&copy),
-        )?;
-        fs::rename(&copy, &self.objects)?;
+    /// Sets what the layers say, and nothing else that can be left out, and makes sure that each of
+    /// their lines took effect.
+    ///
+    /// # Errors
+    ///
+    /// If a line did not, or there is no such configuration.
+    pub fn configure(&self, base: &Base, toolchain: &Toolchain) -> Result<()> {
+        let settings = self.settings(base)?;
+        let file = self.dir(base).join("settings.config");
+        write(&file, &settings)?;
+        let mut make = self.make(base, toolchain);
+        output(make.arg("allnoconfig").env("KCONFIG_ALLCONFIG", &file))?;
+        let refused = missing(&settings, &read(&self.dir(base).join(".config"))?);
+        ensure!(
+            refused.is_empty(),
+            "{} does not take these lines of the configuration of kernel {}:\n  {}",
+            base.name,
+            self.name,
+            refused.join("\n  ")
+        );
         Ok(())
     }
 
-    /// Merges fragments onto `allnoconfig`, and makes sure that each of their lines took effect.
-    pub fn configure(&self, fragments: &[PathBuf], extra: &str) -> Result<()> {
-        fs::create_dir_all(&self.objects)
-            .with_context(|| format!("can't make {}", self.objects.display()))?;
-        let mut wanted = String::new();
-        for fragment in fragments {
-            wanted += &fs::read_to_string(fragment)
-                .with_context(|| format!("can't read {}", fragment.display()))?;
-        }
-        wanted += extra;
-        let fragment = self.objects.join("fragments.config");
-        let config = self.objects.join(".config");
-        let unchanged = fs::read_to_string(&fragment).is_ok_and(|old| old == wanted);
-        let mut merge = !unchanged || !config.is_file();
-        loop {
-            if merge {
-                fs::write(&fragment, &wanted)
-                    .with_context(|| format!("can't write {}", fragment.display()))?;
-                output(self.make().arg("allnoconfig"))?;
-                output(
-                    Command::new(self.base.sources.join("scripts/kconfig/merge_config.sh"))
-                        .current_dir(&self.base.sources)
-                        .args(["-m", "-r", "-O"])
-                        .arg(&self.objects)
-                        .arg(&config)
-                        .arg(&fragment),
-                )?;
-            }
-            output(self.make().arg("olddefconfig"))?;
-            let got = fs::read_to_string(&config)
-                .with_context(|| format!("can't read {}", config.display()))?;
-            let refused = missing(&wanted, &got);
-            if refused.is_empty() {
-                return Ok(());
-            }
-            ensure!(
-                !merge,
-                "{} does not take these lines of the configuration:\n  {}",
-                self.base.name,
-                refused.join("\n  ")
-            );
-            // What has come with a change of the sources has its default.
-            merge = true;
-        }
+    pub fn make(&self, base: &Base, toolchain: &Toolchain) -> Command {
+        toolchain.make(&base.sources, &self.dir(base))
     }
 
-    /// Takes somebody's configuration, with the option in addition.
-    fn configure_from(&self, config: &Path) -> Result<()> {
-        let given = fs::read_to_string(config)
-            .with_context(|| format!("can't read CONFIG={}", config.display()))?;
-        fs::create_dir_all(&self.objects)
-            .with_context(|| format!("can't make {}", self.objects.display()))?;
-        let ours = "CONFIG_RUST=y\nCONFIG_INITRAMFS_MOUNT=y\n";
-        let mut wanted = ours.to_owned();
-        loop {
-            fs::write(self.objects.join(".config"), format!("{given}\n{wanted}"))?;
-            output(self.make().arg("olddefconfig"))?;
-            let got = fs::read_to_string(self.objects.join(".config"))?;
-            if missing(ours, &got).is_empty() {
-                return Ok(());
-            }
-            // Debian has it, and until 6.14 it excludes Rust.
-            let modversions = "# CONFIG_MODVERSIONS is not set\n";
-            ensure!(
-                got.contains("CONFIG_MODVERSIONS=y\n") && !wanted.contains(modversions),
-                "{} does not go together with CONFIG_RUST and CONFIG_INITRAMFS_MOUNT: see what \
-                 they depend on, in init/Kconfig and init/Kconfig.initramfs_mount of {}",
-                config.display(),
-                self.base.sources.display()
-            );
-            println!("Without CONFIG_MODVERSIONS, which CONFIG_RUST does not go together with.");
-            wanted += modversions;
-        }
+    /// Configures it, makes targets, and returns what was said meanwhile.
+    pub fn make_targets(&self, base: &Base, what: &str, targets: &[&str]) -> Result<String> {
+        let toolchain = Toolchain::find()?;
+        self.start(base)?;
+        self.configure(base, &toolchain)?;
+        let log = base.log(&format!("{}-{}.log", self.name, what.replace([' ', '/'], "-")));
+        let what = format!("{what} Linux {}, kernel {}", base.name, self.name);
+        watch(&what, &log, self.make(base, &toolchain).args(targets))?;
+        read(&log)
     }
 
-    /// Builds targets, for instance `bzImage`.
-    pub fn build(&self, what: &str, log: &str, targets: &[&str]) -> Result<()> {
-        watch(what, &self.base.log(log), self.make().args(targets))
+    /// Copies what has been built of one that differs in little, if there is anything.
+    fn start(&self, base: &Base) -> Result<()> {
+        let (dir, half) = (self.dir(base), self.dir(base).with_extension("half"));
+        let like = self.like.map(|like| like.dir(base)).filter(|like| like.join("built").is_file());
+        let Some(like) = like.filter(|_| !dir.exists()) else {
+            return Ok(());
+        };
+        if half.exists() {
+            fs::remove_dir_all(&half)
+                .with_context(|| format!("can't remove {}", half.display()))?;
+        }
+        output(Command::new("cp").args(["-a", "--reflink=auto"]).arg(like).arg(&half))?;
+        fs::remove_file(half.join("built"))?;
+        fs::rename(&half, &dir).with_context(|| format!("can't make {}", dir.display()))
     }
+
+    /// Builds it, unless it has been built just so, and returns where it is.
+    pub fn build(&self, base: &Base) -> Result<PathBuf> {
+        tree::prepare(base)?;
+        let stamp = self.dir(base).join("built");
+        let head = base.git(&["rev-parse", "HEAD"]).unwrap_or_default();
+        let archive = if self.layers.contains(&"test") { write_built_in(base)? } else { 0 };
+        let (settings, tools) = (self.settings(base)?, Toolchain::find()?.describe()?);
+        let state = format!("{head}{settings}{tools}{archive:x}");
+        // A tree of somebody's own may change without a commit.
+        if base.own || !read(&stamp).is_ok_and(|built| built == state) {
+            let _ = fs::remove_file(&stamp);
+            // clippy is asked where it costs no build of its own.
+            let clippy = if self.layers.contains(&"test") { "CLIPPY=1" } else { "CLIPPY=" };
+            let image = arch::current().image.rsplit('/').next().unwrap_or_default();
+            self.make_targets(base, "building", &[clippy, image])?;
+            write(&stamp, state)?;
+        }
+        Ok(self.image(base))
+    }
+}
+
+/// What a layer has for a base, or else for the newest one that is older.
+pub fn for_base(layer: &str, base: &Base) -> Option<PathBuf> {
+    let older =
+        Base::all().unwrap_or_default().into_iter().filter(|b| b.numbers() <= base.numbers());
+    let mut files = older.map(|base| paths::tool(&format!("configs/{layer}-{}.config", base.name)));
+    files.rfind(|file| file.is_file())
+}
+
+/// The configuration of our KUnit tests, which is in the tree.
+pub fn kunit_config(base: &Base) -> PathBuf {
+    base.sources.join("tools/testing/kunit/configs/initramfs_mount.config")
+}
+
+/// Where the archive is that is in [`TEST`].
+fn built_in(base: &Base) -> PathBuf {
+    base.dir.join("builtin.cpio")
+}
+
+/// Writes that archive. What a disk is mounted on is there, too.
+fn write_built_in(base: &Base) -> Result<u64> {
+    let bytes = Archive::reporter("builtin")?
+        .dir("root")
+        .char_device("dev/console", 5, 1)
+        .file("marker-builtin", 0o644, b"")
+        .finish();
+    write(&built_in(base), &bytes)?;
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    Ok(hasher.finish())
 }
 
 /// Returns the last settings in `wanted` that are not in `got`.
 fn missing(wanted: &str, got: &str) -> Vec<String> {
     let name = |line: &str| -> Option<String> {
-        let line = line.trim();
         let line = line.strip_prefix("# ").unwrap_or(line);
         line.starts_with("CONFIG_")
             .then(|| line.split(['=', ' ']).next().unwrap_or_default().to_owned())
     };
-    let off = |line: &str| line.ends_with(" is not set") || line.ends_with("=n");
     let mut last: Vec<(String, &str)> = Vec::new();
-    for line in wanted.lines() {
+    for line in wanted.lines().map(str::trim) {
         if let Some(name) = name(line) {
             last.retain(|(old, _)| *old != name);
-            last.push((name, line.trim()));
+            last.push((name, line));
         }
     }
+    let is_on =
+        |name: &str| got.lines().any(|l| l.strip_prefix(name).is_some_and(|l| l.starts_with('=')));
     last.into_iter()
         .filter(|(name, line)| {
-            if off(line) {
-                got.lines().any(|l| {
-                    l.strip_prefix(name.as_str())
-                        .is_some_and(|l| l.starts_with('='))
-                })
+            if line.ends_with(" is not set") || line.ends_with("=n") {
+                is_on(name)
             } else {
                 !got.lines().any(|l| l == *line)
             }
@@ -228,118 +228,74 @@ fn missing(wanted: &str, got: &str) -> Vec<String> {
         .collect()
 }
 
-/// Configures a variant. That of the kernel that `make kernel` leaves starts as a copy of it.
-pub fn variant<'a>(
-    base: &'a Base,
-    toolchain: &'a Toolchain,
-    variant: Variant,
-) -> Result<Build<'a>> {
-    let build = Build::new(base, toolchain, &format!("obj-{}", variant.name()));
-    if variant == Variant::BuiltIn {
-        build.copy_of(base, "obj")?;
+/// Builds the kernel that is booted and leaves it as `vmlinuz`, with `System.map` and `config`.
+/// Returns where it is.
+pub fn build(base: &Base) -> Result<PathBuf> {
+    let image = BOOT.build(base)?;
+    let dir = BOOT.dir(base);
+    let vmlinuz = base.dir.join("vmlinuz");
+    write(&vmlinuz, read_bytes(&image)?)?;
+    for (from, to) in [("System.map", "System.map"), (".config", "config")] {
+        write(&base.dir.join(to), read_bytes(&dir.join(from))?)?;
     }
-    let (fragments, extra) = variant.fragments(base)?;
-    build.configure(&fragments, &extra)?;
-    Ok(build)
-}
-
-/// Builds a variant.
-pub fn build_variant(base: &Base, variant: Variant) -> Result<()> {
-    let name = variant.name();
-    let what = format!("building Linux {}, variant {name}", base.name);
-    self::variant(base, &Toolchain::find()?, variant)?.build(
-        &what,
-        &format!("{name}.log"),
-        &["bzImage"],
-    )
-}
-
-/// The fragments of the kernel that `make kernel` leaves, and one for a base that needs it.
-pub fn fragments(base: &Base) -> Vec<PathBuf> {
-    let own = paths::config(&format!("{}.config", base.release_name()));
-    FRAGMENTS
-        .iter()
-        .map(|name| paths::config(name))
-        .chain(own.is_file().then_some(own))
-        .collect()
-}
-
-/// Builds the kernel of a base and leaves it as `vmlinuz`, with `System.map` and `config`.
-pub fn build(base: &Base) -> Result<()> {
-    source::prepare(base)?;
-    let toolchain = Toolchain::find()?;
-    let build = Build::new(base, &toolchain, "obj");
-    build.configure(&fragments(base), "CONFIG_INITRAMFS_MOUNT=y\n")?;
-    build.build(
-        &format!("building Linux {}", base.name),
-        "build.log",
-        &["bzImage"],
-    )?;
-    for (from, to) in [
-        ("arch/x86/boot/bzImage", "vmlinuz"),
-        ("System.map", "System.map"),
-        (".config", "config"),
-    ] {
-        copy_if_changed(&build.objects.join(from), &base.dir.join(to))?;
-    }
-    Ok(())
+    Ok(vmlinuz)
 }
 
 /// Builds Debian packages of the kernel that `make kernel` leaves, or of one with the configuration
 /// that `CONFIG=` names. Returns them.
 pub fn packages(base: &Base) -> Result<Vec<PathBuf>> {
+    tree::prepare(base)?;
     let toolchain = Toolchain::find()?;
-    let own = env::var_os("CONFIG").filter(|config| !config.is_empty());
-    let build = if let Some(config) = own {
-        source::prepare(base)?;
-        let build = Build::new(base, &toolchain, "obj-deb-own");
-        build.configure_from(Path::new(&config))?;
-        build
+    let mut dir = DEB.dir(base);
+    if let Some(config) = paths::given("CONFIG") {
+        dir = base.dir.join("obj-deb-own");
+        configure_from(base, &toolchain, &dir, &config)?;
     } else {
-        self::build(base)?;
-        let build = Build::new(base, &toolchain, "obj-deb");
-        build.copy_of(base, "obj")?;
-        build.configure(&fragments(base), "CONFIG_INITRAMFS_MOUNT=y\n")?;
-        build
-    };
+        DEB.start(base)?;
+        DEB.configure(base, &toolchain)?;
+    }
+    let mut make = toolchain.make(&base.sources, &dir);
     // They come to lie beside the folder that they are built in.
     for old in debs(&base.dir)? {
         fs::remove_file(&old).with_context(|| format!("can't remove {}", old.display()))?;
     }
     let what = format!("building packages of Linux {}", base.name);
     // What it builds with is what was found, and not what Debian's packages would have.
-    build.build(&what, "deb.log", &["bindeb-pkg", "DPKG_FLAGS=-d"])?;
+    watch(&what, &base.log("deb.log"), make.args(["bindeb-pkg", "DPKG_FLAGS=-d"]))?;
     let built = debs(&base.dir)?;
-    ensure!(
-        !built.is_empty(),
-        "there are no packages in {}",
-        base.dir.display()
-    );
+    ensure!(!built.is_empty(), "there are no packages in {}", base.dir.display());
     Ok(built)
 }
 
-fn debs(dir: &Path) -> Result<Vec<PathBuf>> {
-    let files = fs::read_dir(dir).with_context(|| format!("can't read {}", dir.display()))?;
-    let mut debs: Vec<_> = files
-        .flatten()
-        .map(|file| file.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .collect();
-    debs.sort();
-    Ok(debs)
-}
-
-fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
-    let new = fs::read(from).with_context(|| format!("can't read {}", from.display()))?;
-    write_if_changed(to, &new)
-}
-
-/// Writes a file, unless it is just that already.
-pub fn write_if_changed(to: &Path, new: &[u8]) -> Result<()> {
-    if fs::read(to).is_ok_and(|old| old == new) {
-        return Ok(());
+/// Takes somebody's configuration, with the option in addition.
+fn configure_from(base: &Base, toolchain: &Toolchain, dir: &Path, config: &Path) -> Result<()> {
+    let given = read(config).context("CONFIG= names no configuration")?;
+    let ours = "CONFIG_RUST=y\nCONFIG_INITRAMFS_MOUNT=y\n";
+    let mut wanted = ours.to_owned();
+    loop {
+        write(&dir.join(".config"), format!("{given}\n{wanted}"))?;
+        output(toolchain.make(&base.sources, dir).arg("olddefconfig"))?;
+        let got = read(&dir.join(".config"))?;
+        if missing(ours, &got).is_empty() {
+            return Ok(());
+        }
+        // Debian has it, and until 6.14 it excludes Rust.
+        let modversions = "# CONFIG_MODVERSIONS is not set\n";
+        ensure!(
+            got.contains("CONFIG_MODVERSIONS=y\n") && !wanted.contains(modversions),
+            "{} does not go together with CONFIG_RUST and CONFIG_INITRAMFS_MOUNT: see what they \
+             depend on, in init/Kconfig and init/Kconfig.initramfs_mount of {}",
+            config.display(),
+            base.sources.display()
+        );
+        println!("Without CONFIG_MODVERSIONS, which CONFIG_RUST does not go together with.");
+        wanted += modversions;
     }
-    fs::write(to, new).with_context(|| format!("can't write {}", to.display()))
+}
+
+fn debs(dir: &Path) -> Result<Vec<PathBuf>> {
+    let files = dir.read_dir()?.flatten().map(|file| file.path());
+    Ok(files.filter(|path| path.extension().is_some_and(|extension| extension == "deb")).collect())
 }
 
 #[cfg(test)]
@@ -349,19 +305,10 @@ mod tests {
     #[test]
     fn missing_settings_are_found() {
         let got = "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=\"x\"\nCONFIG_D=4\n";
-        assert_eq!(
-            missing("CONFIG_A=y\nCONFIG_C=\"x\"\n# a comment\n", got),
-            [""; 0]
-        );
-        assert_eq!(
-            missing("CONFIG_B=y\nCONFIG_E=y\n", got),
-            ["CONFIG_B=y", "CONFIG_E=y"]
-        );
+        assert_eq!(missing("CONFIG_A=y\nCONFIG_C=\"x\"\n# a comment\n", got), [""; 0]);
+        assert_eq!(missing("CONFIG_B=y\nCONFIG_E=y\n", got), ["CONFIG_B=y", "CONFIG_E=y"]);
         assert_eq!(missing("CONFIG_A=n\nCONFIG_E=n\n", got), ["CONFIG_A=n"]);
-        assert_eq!(
-            missing("# CONFIG_D is not set\n", got),
-            ["# CONFIG_D is not set"]
-        );
+        assert_eq!(missing("# CONFIG_D is not set\n", got), ["# CONFIG_D is not set"]);
         // The last one counts.
         assert_eq!(missing("CONFIG_B=y\nCONFIG_B=n\n", got), [""; 0]);
     }

@@ -1,103 +1,91 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Runs the KUnit tests with the kernel's kunit.py: on user-mode Linux, and in QEMU.
+//! Runs the KUnit tests with the kernel's kunit.py, on user-mode Linux and in QEMU; and boots
+//! user-mode Linux, which takes a moment, with hundreds of archives.
 
 use crate::{
+    archive::{compress, noise, padded, Archive, COMPRESSIONS},
     base::Base,
-    cmd::{output, program, watch},
-    kernel::{build_variant, Build, Variant},
+    cmd::{make_dir, output, program, read, watch, write, Progress},
+    harness::Fixture,
+    kernel::{for_base, kunit_config, Kernel},
+    machine::Machine,
     paths,
-    qemu::Machine,
-    toolchain::Toolchain,
+    toolchain::{self, Toolchain},
+    tree,
 };
 use anyhow::{bail, ensure, Context, Result};
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
+    sync::Mutex,
 };
 
 /// Our suite.
 const OURS: &str = "initramfs_mount";
 
-/// Suites that a base has around this path.
+/// Suites that a base has around this path, if it has any.
 const NEIGHBOURS: &[&str] = &["initramfs", "binfmt_elf", "exec"];
 
-/// What user-mode Linux is built in, with our tests.
-const USER_MODE: &str = "obj-um";
+/// What user-mode Linux is built in, with our tests and, of 7.3, without the option.
+pub const WITH: &str = "obj-um";
+const WITHOUT: &str = "obj-um-off";
 
 /// Runs them on user-mode Linux, which builds and boots fast, together with the neighbours.
 pub fn user_mode(base: &Base) -> Result<()> {
-    let log = user_mode_kunit(base, USER_MODE, "run", &configs(base))?;
-    parse(base, "um", &results(&log)?, &suites(base))
+    let suites =
+        if neighbours(base).is_some() { [&[OURS], NEIGHBOURS].concat() } else { vec![OURS] };
+    let said = user_mode_kunit(base, WITH, "run", &configs(base))?;
+    parse(base, "um", results(&said)?, &suites)
 }
 
-/// Builds user-mode Linux with the tests in it, and returns where it is.
-pub fn build_user_mode(base: &Base) -> Result<PathBuf> {
-    user_mode_kunit(base, USER_MODE, "build", &configs(base))?;
-    Ok(base.dir.join(USER_MODE).join("linux"))
+/// Builds user-mode Linux with the tests in it.
+pub fn build_user_mode(base: &Base) -> Result<()> {
+    user_mode_kunit(base, WITH, "build", &configs(base)).map(drop)
 }
 
 /// Runs the neighbours without our option, where there are any.
 pub fn without_option(base: &Base) -> Result<()> {
-    let Some(neighbours) = neighbours(base) else {
+    let Some(config) = neighbours(base) else {
         return Ok(());
     };
-    let toolchain = Toolchain::find()?;
-    let name = "obj-um-off";
-    Build::new(base, &toolchain, name).copy_of(base, USER_MODE)?;
-    let log = user_mode_kunit(base, name, "run", &[neighbours])?;
-    let config = fs::read_to_string(base.dir.join(name).join(".config"))?;
-    ensure!(
-        !config.contains("CONFIG_INITRAMFS_MOUNT=y"),
-        "the option is on in {name}"
-    );
-    parse(base, "um-off", &results(&log)?, NEIGHBOURS)
+    let said = user_mode_kunit(base, WITHOUT, "run", &[config])?;
+    let config = read(&base.dir.join(WITHOUT).join(".config"))?;
+    ensure!(!config.contains("CONFIG_INITRAMFS_MOUNT=y"), "the option is on in {WITHOUT}");
+    parse(base, "um-off", results(&said)?, NEIGHBOURS)
 }
 
-/// The configuration of the suites that a base has around this path, if it has any.
-pub fn neighbours(base: &Base) -> Option<PathBuf> {
-    let config = paths::config(&format!("kunit-{}.config", base.release_name()));
-    config.is_file().then_some(config)
+/// The configurations of our suite and of the neighbours, under KASAN and lockdep.
+fn configs(base: &Base) -> Vec<PathBuf> {
+    let debug =
+        ["debug", "arch/um-debug"].map(|name| paths::tool(&format!("configs/{name}.config")));
+    [kunit_config(base)].into_iter().chain(debug).chain(neighbours(base)).collect()
 }
 
-/// The configurations of our suite and of its neighbours.
-pub fn configs(base: &Base) -> Vec<PathBuf> {
-    let ours = base
-        .sources
-        .join("tools/testing/kunit/configs/initramfs_mount.config");
-    [ours].into_iter().chain(neighbours(base)).collect()
-}
-
-fn suites(base: &Base) -> Vec<&'static str> {
-    let neighbours = if neighbours(base).is_some() {
-        NEIGHBOURS
-    } else {
-        &[]
-    };
-    [&[OURS], neighbours].concat()
+/// The configuration of the neighbours.
+fn neighbours(base: &Base) -> Option<PathBuf> {
+    for_base("kunit", base)
 }
 
 /// What kunit.py has passed on of a kernel's console.
-fn results(log: &Path) -> Result<String> {
-    let said = fs::read_to_string(log)?;
-    let start = said
-        .find("KTAP version")
-        .context("kunit.py has shown no results")?;
-    Ok(said[start..].to_owned())
+fn results(said: &str) -> Result<&str> {
+    let start = said.find("KTAP version").context("kunit.py has shown no results")?;
+    Ok(&said[start..])
 }
 
 /// Has kunit.py do something for user-mode Linux, and returns what it has printed.
-fn user_mode_kunit(base: &Base, name: &str, task: &str, configs: &[PathBuf]) -> Result<PathBuf> {
+fn user_mode_kunit(base: &Base, name: &str, task: &str, configs: &[PathBuf]) -> Result<String> {
     let toolchain = Toolchain::find()?;
+    tree::prepare(base)?;
     let objects = base.dir.join(name);
-    fs::create_dir_all(&objects).with_context(|| format!("can't make {}", objects.display()))?;
+    make_dir(&objects)?;
     let log = base.log(&format!("kunit-{name}-{task}.log"));
     let mut kunit = kunit_py(base)?;
     kunit
         .args([task, "--arch=um", "--build_dir"])
         .arg(&objects)
-        .arg(format!("--jobs={}", crate::toolchain::jobs()));
+        .arg(format!("--jobs={}", toolchain::jobs()));
     if task == "run" {
         kunit.arg("--raw_output=kunit");
     }
@@ -111,39 +99,31 @@ fn user_mode_kunit(base: &Base, name: &str, task: &str, configs: &[PathBuf]) -> 
             None => kunit.env_remove(key),
         };
     }
-    for arg in make.get_args().filter_map(|arg| arg.to_str()) {
-        if arg.contains('=') && !arg.starts_with("O=") {
-            kunit.args(["--make_options", arg]);
-        }
+    let args = make.get_args().filter_map(|arg| arg.to_str()).filter(|arg| arg.contains('='));
+    for arg in args.filter(|arg| !arg.starts_with("O=") && !arg.starts_with("ARCH=")) {
+        kunit.args(["--make_options", arg]);
     }
-    watch(
-        &format!("KUnit, {task}, on user-mode Linux {}", base.name),
-        &log,
-        &mut kunit,
-    )?;
-    Ok(log)
+    let what = format!("KUnit, {task}, on user-mode Linux {}", base.name);
+    watch(&what, &log, &mut kunit)?;
+    read(&log)
 }
 
-/// Runs ours inside the x86_64 kernel, which may have nothing to complain of on the way. That of
-/// 7.3 does have of its own suite, with DEBUG_VFS, which leaves the fs_struct that it has borrowed
-/// in another thread.
-pub fn qemu(base: &Base) -> Result<()> {
-    build_variant(base, Variant::KUnit)?;
-    let boot = Machine {
-        append: format!("kunit.filter_glob={OURS}"),
-        ..Machine::new(&base.variant(Variant::KUnit))
-    }
-    .boot()?;
-    if let Some(complaint) = boot.complaint()? {
-        bail!("the console has {complaint:?}:\n{}", boot.console);
-    }
-    parse(base, "x86_64", &boot.console, &[OURS])
+/// Runs ours inside a kernel in QEMU, which may have nothing to complain of on the way. The neighbours
+/// are left out: with DEBUG_VFS, 7.3 has to complain of its own suite, which leaves the fs_struct that
+/// it has borrowed in another thread.
+///
+/// kunit.py would start QEMU itself, but with KVM wherever there is a `/dev/kvm`, be it of use or not.
+pub fn in_qemu(fixture: &Fixture, kernel: &'static Kernel) -> Result<()> {
+    let words = format!("kunit.enable=1 kunit.filter_glob={OURS}");
+    let machine = fixture.machine(kernel)?.append(&words);
+    let boot = Machine { mib: 512, seconds: 180, ..machine }.boot()?.check()?;
+    parse(&fixture.base, kernel.name, &boot.console, &[OURS])
 }
 
 /// Has kunit.py read the results, and makes sure that these suites are among them.
 fn parse(base: &Base, what: &str, results: &str, suites: &[&str]) -> Result<()> {
     let file = base.log(&format!("kunit-{what}.results"));
-    fs::write(&file, results).with_context(|| format!("can't write {}", file.display()))?;
+    write(&file, results)?;
     let parsed = output(kunit_py(base)?.arg("parse").arg(&file))
         .with_context(|| format!("KUnit tests failed ({what}), see {}", file.display()))?;
     for suite in suites {
@@ -160,18 +140,130 @@ fn parse(base: &Base, what: &str, results: &str, suites: &[&str]) -> Result<()> 
         );
         println!("  {what}: {end}");
     }
-    let summary = parsed
-        .lines()
-        .find(|line| line.contains("Testing complete"))
-        .unwrap_or_default();
-    println!("  {summary}");
+    let summary = parsed.lines().find(|line| line.contains("Testing complete"));
+    println!("  {}", summary.unwrap_or_default());
     Ok(())
 }
 
 fn kunit_py(base: &Base) -> Result<Command> {
     let mut kunit = Command::new(program("python3", "python3")?);
-    kunit
-        .current_dir(&base.sources)
-        .arg(base.sources.join("tools/testing/kunit/kunit.py"));
+    kunit.current_dir(&base.sources).arg(base.sources.join("tools/testing/kunit/kunit.py"));
     Ok(kunit)
+}
+
+/// An archive, and whether it is to become the root.
+struct Case {
+    what: String,
+    archive: Vec<u8>,
+    whole: bool,
+}
+
+/// Boots user-mode Linux with compressed archives: whole, with something after them, and cut off at
+/// many places.
+///
+/// # Errors
+///
+/// If the kernel takes one for what it is not.
+pub fn boot_archives(base: &Base) -> Result<()> {
+    build_user_mode(base)?;
+    let kernel = base.dir.join(WITH).join("linux");
+    let cases = cases()?;
+    let count = cases.len();
+    let progress = Progress::new(&format!("booting {count} compressed archives"));
+    let cases = Mutex::new(cases.into_iter().enumerate());
+    let boots = || -> Result<()> {
+        let dir = tempfile::tempdir().context("can't make a folder for archives")?;
+        loop {
+            let next = cases.lock().ok().and_then(|mut cases| cases.next());
+            let Some((i, case)) = next else { return Ok(()) };
+            progress.line(&format!("{} of {count}: {}", i + 1, case.what));
+            case.check(&kernel, dir.path())?;
+        }
+    };
+    let done = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..toolchain::jobs()).map(|_| scope.spawn(boots)).collect();
+        let mut threads = threads.into_iter();
+        threads.try_for_each(|thread| thread.join().unwrap_or_else(|_| bail!("a thread died")))
+    });
+    progress.done(done.is_ok());
+    done
+}
+
+fn cases() -> Result<Vec<Case>> {
+    let archive = Archive::new()
+        .file("noise", 0o644, &noise(5000))
+        .file("text", 0o644, &b"a line\n".repeat(2000))
+        .file("init", 0o755, b"no program");
+    let open = archive.clone().open_with("last", b"unpadded");
+    let archive = archive.finish();
+    let mut cases = Vec::new();
+    let mut add = |what: String, archive: Vec<u8>, whole| cases.push(Case { what, archive, whole });
+    for (how, ..) in COMPRESSIONS {
+        add(format!("{how}, without trailer"), compress(how, &open)?, true);
+        let junk = [&archive[..], b"this is no archive"].concat();
+        add(format!("{how}, junk in it"), compress(how, &junk)?, true);
+        for len in [open.len() - 4, open.len() - 50] {
+            let what = format!("{how}, whole, of {len} bytes");
+            add(what, compress(how, &open[..len])?, false);
+        }
+        // Decompressors hand out blocks: the trailer in the last one of them, and before.
+        for (kind, archive) in [("", archive.clone()), (", padded", padded(archive.clone(), 8192))]
+        {
+            let packed = compress(how, &archive)?;
+            let len = packed.len();
+            let aligned = padded(packed.clone(), 4);
+            for after in [&b""[..], &[0; 100], b"this is no archive, and no zeros", &[0xff; 40]] {
+                let what = format!("{how}{kind}, then {} bytes", after.len());
+                add(what, [&packed, after].concat(), true);
+            }
+            // What begins as an archive must be one.
+            for after in [&b"0707010"[..], b"\x1f\x8b\x08\0", b"\x02\x21\x4c\x18\xff"] {
+                let what = format!("{how}{kind}, then {after:02x?}");
+                add(what, [&aligned, after].concat(), false);
+            }
+            let twice = [&aligned[..], &packed].concat();
+            add(format!("{how}{kind}, twice"), twice.clone(), true);
+            for cut in [2, 3, 5, 6, 7, 8, 9, len / 2, len - 9, len - 1] {
+                let what = format!("{how}{kind}, twice, {cut} of it");
+                add(what, twice[..aligned.len() + cut].to_vec(), false);
+            }
+            let spread = (1..12).map(|i| len * i / 12);
+            for cut in spread.chain(len - 32..len) {
+                add(format!("{how}{kind}, {cut} of {len}"), packed[..cut].to_vec(), false);
+            }
+        }
+    }
+    Ok(cases)
+}
+
+impl Case {
+    fn check(&self, kernel: &Path, dir: &Path) -> Result<()> {
+        let file = dir.join("initrd");
+        fs::write(&file, &self.archive)?;
+        // A kernel that panics ends with an abort, which is as well here.
+        let said = Command::new("timeout")
+            .current_dir(dir)
+            .arg("60")
+            .arg(kernel)
+            // Without root=, user-mode Linux would add one of its own.
+            .args(["mem=64M", "kunit.enable=0", "console=tty", "root="])
+            .arg(format!("initrd={}", file.display()))
+            // What it leaves behind when it panics.
+            .arg(format!("uml_dir={}/", dir.display()))
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("can't run {}", kernel.display()))?;
+        let said = String::from_utf8_lossy(&said.stdout);
+        let (wanted, other) = if self.whole {
+            ("/ is the initramfs", "Kernel panic - not syncing: VFS")
+        } else {
+            (", initramfs: ", "/ is the initramfs")
+        };
+        ensure!(
+            said.contains(wanted) && !said.contains(other),
+            "an archive ({}) should make the kernel say {wanted:?}:\n{said}",
+            self.what
+        );
+        Ok(())
+    }
 }

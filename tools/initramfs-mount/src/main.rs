@@ -2,36 +2,38 @@
 
 //! Builds, boots and checks kernels with `CONFIG_INITRAMFS_MOUNT`. The Makefile calls it.
 
-mod apply;
+mod apt;
+mod arch;
 mod archive;
 mod base;
-mod bench;
-mod bisect;
-mod boots;
-mod check;
 mod cmd;
-mod cuts;
+mod containers;
 mod debian;
 mod deps;
 mod disk;
-mod dist;
-mod guest;
+mod gates;
+mod harness;
 mod kernel;
 mod kunit;
+mod machine;
 mod measure;
+mod outgoing;
 mod paths;
 mod programs;
-mod qemu;
 mod report;
 mod series;
-mod source;
+mod situations;
 mod toolchain;
-mod vng;
+mod tree;
+mod user_tree;
+mod virtme;
 
-use anyhow::{ensure, Result};
+use anyhow::{anyhow, ensure, Result};
 use base::Base;
 use clap::{Parser, Subcommand};
-use libtest_mimic::{Arguments, Failed, Trial};
+use gates::{When, GATES};
+use harness::Fixture;
+use libtest_mimic::{Arguments, Trial};
 use std::{
     process::ExitCode,
     sync::{Arc, Mutex},
@@ -39,7 +41,7 @@ use std::{
 
 #[derive(Parser)]
 struct Cli {
-    /// The kernel release, 6.12 or 7.3
+    /// The kernel release, as in patches/
     #[arg(long, global = true, default_value = "6.12")]
     base: String,
     #[command(subcommand)]
@@ -59,11 +61,14 @@ enum Task {
     /// Show pivot_root and a container, without the feature and with it
     Run,
     /// Open a shell in an initramfs
-    Shell,
+    Shell {
+        /// What else the kernel's command line has
+        words: Vec<String>,
+    },
     /// Build the kernel
     Kernel,
     /// Write the patch series
-    Series(series::Options),
+    Series(outgoing::Options),
     /// Apply the series to a tree of your own, KDIR=
     Patch,
     /// Take the series out of a tree of your own, KDIR=
@@ -76,268 +81,271 @@ enum Task {
     Deb,
     /// Measure the cost at boot
     Bench,
+    /// Run the KUnit tests on user-mode Linux and in QEMU
+    Kunit,
     /// Run the gates: format, lints, checkpatch, sizes
-    Check {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
-    },
+    Check(Pick),
+    /// Boot it in each situation
+    Boot(Pick),
+    /// Run programs in an initramfs and out of it
+    Programs(Pick),
     /// Run the tests
     Test {
         /// Also those that CI has no time for
         #[arg(long)]
         all: bool,
-        /// The kernel releases to test
-        #[arg(long, value_delimiter = ' ', default_value = "6.12 7.3")]
-        bases: Vec<String>,
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
+        #[command(flatten)]
+        bases: Bases,
+        #[command(flatten)]
+        pick: Pick,
     },
     /// Run programs in an initramfs and out of it, measure, and write a report
-    Report {
-        /// The kernel releases to run them on
-        #[arg(long, value_delimiter = ' ', default_value = "6.12 7.3")]
-        bases: Vec<String>,
-    },
-    /// Run programs in an initramfs and out of it
-    Programs {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
-    },
-    /// Run the KUnit tests on user-mode Linux and in QEMU
-    Kunit,
-    /// Boot it in each situation
-    Boot {
-        /// Arguments of libtest, for instance a part of the tests' names
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
-    },
+    Report(Bases),
 }
 
-fn main() -> ExitCode {
-    match run(&Cli::parse()) {
-        Ok(code) => code,
-        Err(e) => {
-            eprintln!("error: {e:#}");
-            ExitCode::FAILURE
+#[derive(clap::Args)]
+struct Bases {
+    /// The kernel releases, all of them unless given
+    #[arg(long, value_delimiter = ' ')]
+    bases: Vec<String>,
+}
+
+impl Bases {
+    fn get(&self) -> Result<Vec<Base>> {
+        if paths::given("KDIR").is_some() {
+            // That tree, once.
+            return Ok(vec![Base::find("")?]);
         }
+        let names: Vec<_> = self.bases.iter().filter(|name| !name.is_empty()).collect();
+        if names.is_empty() {
+            return Base::all();
+        }
+        names.into_iter().map(|name| Base::find(name)).collect()
     }
 }
 
+#[derive(clap::Args)]
+struct Pick {
+    /// Arguments of libtest, for instance a part of the tests' names
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Task::Check(pick) | Task::Boot(pick) | Task::Programs(pick) | Task::Test { pick, .. } =
+        &cli.command
+    {
+        // It ends here if they are none.
+        Tests::new(pick).arguments();
+    }
+    let done = cmd::stop_on_signals().and_then(|_temporary| run(&cli));
+    cmd::go_on_unless_stopping();
+    done.unwrap_or_else(|e| {
+        eprintln!("error: {e:#}");
+        ExitCode::FAILURE
+    })
+}
+
 fn run(cli: &Cli) -> Result<ExitCode> {
-    let base = || Base::from_env(&cli.base);
+    let base = || Base::find(&cli.base);
+    let fixture = || Fixture::new(&base()?);
     match &cli.command {
-        Task::Deps { all } => deps::install(*all)?,
-        Task::Tree => source::prepare(&base()?)?,
+        Task::Deps { all } => deps::install(*all, &[])?,
+        Task::Tree => tree::prepare(&base()?)?,
         Task::Run => {
             let base = base()?;
-            kernel::build(&base)?;
-            vng::demonstrate(&base)?;
+            deps::install(false, std::slice::from_ref(&base))?;
+            virtme::demonstrate(&base, &kernel::build(&base)?)?;
         }
-        Task::Shell => {
+        Task::Shell { words } => {
             let base = base()?;
-            kernel::build(&base)?;
-            vng::shell(&base)?;
+            let image = kernel::build(&base)?;
+            base.unlock();
+            virtme::shell(&base, &image, &words.join(" "))?;
         }
         Task::Kernel => {
-            let base = base()?;
-            kernel::build(&base)?;
-            println!(
-                "{}, with System.map and config beside it",
-                base.vmlinuz().display()
-            );
+            let image = kernel::build(&base()?)?;
+            println!("{}, with System.map and config beside it", image.display());
         }
         Task::Kunit => {
             let base = base()?;
-            source::prepare(&base)?;
             kunit::user_mode(&base)?;
-            cuts::boot(&base)?;
+            kunit::boot_archives(&base)?;
             kunit::without_option(&base)?;
-            kunit::qemu(&base)?;
-            check::instrumented(&base)?;
+            kunit::in_qemu(&*fixture()?, &kernel::TEST)?;
         }
-        Task::Series(options) => series::write(&base()?, options)?,
-        Task::Patch => apply::patch()?,
-        Task::Unpatch => apply::unpatch()?,
-        Task::Dist => dist::write()?,
-        Task::Bisect => bisect::run(&base()?)?,
+        Task::Series(options) => outgoing::mail(&base()?, options)?,
+        Task::Patch => user_tree::patch()?,
+        Task::Unpatch => user_tree::unpatch()?,
+        Task::Dist => outgoing::distribute()?,
+        Task::Bisect => gates::bisect(&*fixture()?)?,
         Task::Deb => {
             for package in kernel::packages(&base()?)? {
                 println!("{}", package.display());
             }
         }
-        Task::Bench => {
-            let base = base()?;
-            kernel::build(&base)?;
-            bench::run(&base)?;
+        Task::Bench => measure::cost(&*fixture()?)?,
+        Task::Check(pick) => {
+            return Tests::new(pick).run(vec![gates(&fixture()?, true, true)]).end();
         }
-        Task::Check { args } => {
-            let base = base()?;
-            kernel::build(&base)?;
-            return run_some(args, Some(1), gates(&base));
+        Task::Boot(pick) => {
+            return Tests::new(pick).run(vec![(None, situations::trials(&fixture()?))]).end();
         }
-        Task::Boot { args } => {
-            let base = base()?;
-            kernel::build(&base)?;
-            kernel::build_variant(&base, kernel::Variant::BuiltIn)?;
-            return run_some(args, None, boots::trials(&base)?);
+        Task::Programs(pick) => {
+            let trials = programs::trials(&fixture()?, true, &Arc::default())?;
+            return Tests::new(pick).run(vec![(None, trials)]).end();
         }
-        Task::Programs { args } => {
-            let base = base()?;
-            kernel::build(&base)?;
-            let trials = programs::trials(&base, true, &Arc::default())?;
-            return run_some(args, None, trials);
-        }
-        Task::Report { bases } => {
-            let bases = all_of(bases)?;
-            let outcomes = Arc::default();
-            let mut failed = false;
-            for base in &bases {
-                kernel::build(base)?;
-                let trials = programs::trials(base, true, &outcomes)?;
-                failed |= libtest_mimic::run(&arguments(&[], None), trials).has_failed();
-            }
-            report(&bases, &outcomes)?;
-            if failed {
-                return Ok(ExitCode::FAILURE);
-            }
-        }
-        Task::Test { bases, all, args } => return test(bases, *all, args),
+        Task::Test { all, bases, pick } => return test(&bases.get()?, *all, pick),
+        Task::Report(bases) => return report(&bases.get()?),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs those of the tests that the arguments pick, which must be some.
-fn run_some(args: &[String], threads: Option<usize>, trials: Vec<Trial>) -> Result<ExitCode> {
-    let arguments = arguments(args, threads);
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    ensure!(
-        arguments.list || conclusion.num_passed + conclusion.num_failed > 0,
-        "{}",
-        no_test(args)
-    );
-    Ok(conclusion.exit_code())
+/// Tests, and how many of them the others run at a time: builds use all CPUs by themselves.
+type Batch = (Option<usize>, Vec<Trial>);
+
+/// What has been run of the tests that the arguments pick.
+struct Tests {
+    args: Vec<String>,
+    passed: u64,
+    failed: u64,
 }
 
-fn no_test(args: &[String]) -> String {
-    format!(
-        "no test has {:?} in its name: T=--list shows all",
-        args.join(" ")
-    )
+impl Tests {
+    fn new(pick: &Pick) -> Self {
+        Self { args: pick.args.clone(), passed: 0, failed: 0 }
+    }
+
+    fn arguments(&self) -> Arguments {
+        Arguments::from_iter(std::iter::once(&"tests".to_owned()).chain(&self.args))
+    }
+
+    fn run(mut self, batches: Vec<Batch>) -> Self {
+        for (threads, trials) in batches {
+            let arguments = self.arguments();
+            let test_threads = arguments.test_threads.or(threads);
+            let conclusion = libtest_mimic::run(&Arguments { test_threads, ..arguments }, trials);
+            self.passed += conclusion.num_passed;
+            self.failed += conclusion.num_failed;
+        }
+        self
+    }
+
+    fn judge(mut self, done: Result<()>) -> Self {
+        match done {
+            Ok(()) => self.passed += 1,
+            Err(e) => {
+                eprintln!("error: {e:#}");
+                self.failed += 1;
+            }
+        }
+        self
+    }
+
+    /// The last line says how it went. That none has run is an error.
+    fn end(self) -> Result<ExitCode> {
+        let Self { passed, failed, ref args } = self;
+        ensure!(
+            self.arguments().list || passed + failed > 0,
+            "no test has {:?} in its name: T=--list shows all",
+            args.join(" ")
+        );
+        println!("{passed} passed, {failed} failed");
+        Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
 }
 
-/// Returns the bases of these names.
-fn all_of(names: &[String]) -> Result<Vec<Base>> {
-    names.iter().map(|name| Base::from_env(name)).collect()
+/// The gates of a base. Those that are about no base are run on the first one, and those that are about
+/// what is mailed on the newest.
+fn gates(fixture: &Arc<Fixture>, first: bool, newest: bool) -> Batch {
+    let base = &fixture.base;
+    let gates = GATES.iter().filter(|(_, when, _)| match when {
+        When::Always => true,
+        When::Once => first && !base.own,
+        When::Ours => !base.own,
+        When::Mailed => newest && !base.own,
+    });
+    let trials = gates.map(|&(name, when, gate)| {
+        fixture.trial(&format!("check::{name}"), move |fixture| {
+            if when != When::Once {
+                tree::prepare(&fixture.base)?;
+            }
+            gate(fixture)
+        })
+    });
+    (Some(1), trials.collect())
+}
+
+/// Runs the tests on each of these bases.
+fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
+    let mut tests = Tests::new(pick);
+    if pick.args.is_empty() {
+        // Who picks has been here before.
+        deps::install(all, bases)?;
+    }
+    let newest = Base::all()?.pop().map(|base| base.name);
+    let outcomes = Arc::default();
+    let mut fixtures = Vec::new();
+    for (i, base) in bases.iter().enumerate() {
+        println!("\n=== Linux {} ===", base.name);
+        let fixture = Fixture::new(base)?;
+        // Two at a time, since there are stretches where a build keeps but one CPU busy.
+        let builds = vec![
+            fixture.trial("kernel::boot", |f| f.machine(&kernel::BOOT).map(drop)),
+            fixture.trial("kunit::user_mode", |f| kunit::user_mode(&f.base)),
+            fixture.trial("kernel::test", |f| f.machine(&kernel::TEST).map(drop)),
+        ];
+        let mut others = vec![
+            fixture.trial("kunit::qemu", |f| kunit::in_qemu(f, &kernel::TEST)),
+            fixture.trial("kunit::archives", |f| kunit::boot_archives(&f.base)),
+        ];
+        if all {
+            others.extend([
+                fixture.trial("kunit::without_option", |f| kunit::without_option(&f.base)),
+                fixture.trial("kunit::qemu_debug", |f| {
+                    kunit::in_qemu(f, &kernel::DEBUG)?;
+                    gates::instrumented_debug(f)
+                }),
+                fixture.trial("packages", programs::packages),
+            ]);
+        }
+        tests = tests.run(vec![
+            (Some(2), builds),
+            (None, situations::trials(&fixture)),
+            (None, programs::trials(&fixture, all, &outcomes)?),
+            (Some(1), others),
+            gates(&fixture, i == 0, newest.as_ref() == Some(&base.name)),
+        ]);
+        fixtures.push(fixture);
+    }
+    if all && pick.args.is_empty() {
+        tests = tests.judge(write_report(&fixtures, &outcomes));
+        if bases.len() == Base::all()?.len() {
+            tests = tests.judge(report::agrees_with_documentation());
+        }
+    }
+    tests.end()
+}
+
+/// Runs all of the programs, and writes the report.
+fn report(bases: &[Base]) -> Result<ExitCode> {
+    deps::install(true, bases)?;
+    let mut tests = Tests::new(&Pick { args: Vec::new() });
+    let outcomes = Arc::default();
+    let fixtures = bases.iter().map(Fixture::new).collect::<Result<Vec<_>>>()?;
+    for fixture in &fixtures {
+        tests = tests.run(vec![(None, programs::trials(fixture, true, &outcomes)?)]);
+    }
+    let page = write_report(&fixtures, &outcomes);
+    tests.judge(page).end()
 }
 
 /// Writes the report with what the programs came to, and opens it.
-fn report(bases: &[Base], outcomes: &Mutex<Vec<programs::Outcome>>) -> Result<()> {
-    let outcomes = outcomes
-        .lock()
-        .map_err(|_| anyhow::anyhow!("a test panicked"))?;
-    let index = report::write(bases, &outcomes)?;
+fn write_report(fixtures: &[Arc<Fixture>], outcomes: &Mutex<Vec<programs::Outcome>>) -> Result<()> {
+    let outcomes = outcomes.lock().map_err(|_| anyhow!("a test panicked"))?;
+    let bases: Vec<_> = fixtures.iter().map(|fixture| fixture.base.clone()).collect();
+    let index = report::write_page(&bases, &outcomes, &measure::memory(&fixtures[0])?)?;
     println!("{}", index.display());
     report::check(&index, &outcomes)
-}
-
-/// Runs the tests on each of these bases. The last line says how it went.
-fn test(bases: &[String], all: bool, args: &[String]) -> Result<ExitCode> {
-    let (mut passed, mut failed) = (0, 0);
-    let mut ran = arguments(args, None).list;
-    let bases = all_of(bases)?;
-    let outcomes = Arc::default();
-    for base in &bases {
-        let name = &base.name;
-        println!("\n=== Linux {name} ===");
-        if let Err(e) = kernel::build(base) {
-            eprintln!("error: {e:#}");
-            failed += 1;
-            continue;
-        }
-        passed += 1;
-        let mut trials = gates(base);
-        trials.push(trial(base, "kunit", "user_mode", kunit::user_mode));
-        trials.push(trial(base, "kunit", "cuts", cuts::boot));
-        if all && kunit::neighbours(base).is_some() {
-            trials.push(trial(
-                base,
-                "kunit",
-                "without_option",
-                kunit::without_option,
-            ));
-        }
-        // It takes a kernel of its own, for which CI has the time on one of the bases.
-        if all || name == "7.3" {
-            trials.push(trial(base, "kunit", "x86_64", |base| {
-                kunit::qemu(base)?;
-                check::instrumented(base)
-            }));
-        }
-        trials.push(trial(base, "kernel", "built_in", |base| {
-            kernel::build_variant(base, kernel::Variant::BuiltIn)
-        }));
-        if all && name == "6.12" {
-            trials.push(trial(base, "kernel", "packages", boots::packages));
-        }
-        for conclusion in [
-            // Builds use all CPUs by themselves.
-            libtest_mimic::run(&arguments(args, Some(1)), trials),
-            libtest_mimic::run(&arguments(args, None), boots::trials(base)?),
-            libtest_mimic::run(
-                &arguments(args, None),
-                programs::trials(base, all, &outcomes)?,
-            ),
-        ] {
-            ran |= conclusion.num_passed + conclusion.num_failed > 0;
-            passed += conclusion.num_passed;
-            failed += conclusion.num_failed;
-        }
-    }
-    if all && args.is_empty() {
-        match report(&bases, &outcomes).and_then(|()| report::agrees_with_readme()) {
-            Ok(()) => passed += 1,
-            Err(e) => {
-                eprintln!("error: {e:#}");
-                failed += 1;
-            }
-        }
-    }
-    if !ran && failed == 0 {
-        eprintln!("error: {}", no_test(args));
-        failed += 1;
-    }
-    println!("{passed} passed, {failed} failed");
-    Ok(if failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
-}
-
-fn gates(base: &Base) -> Vec<Trial> {
-    check::GATES
-        .iter()
-        .map(|(name, gate)| trial(base, "check", name, gate))
-        .collect()
-}
-
-fn trial(
-    base: &Base,
-    group: &str,
-    name: &str,
-    test: impl Fn(&Base) -> Result<()> + Send + 'static,
-) -> Trial {
-    let name = format!("{}::{group}::{name}", base.name);
-    let base = base.clone();
-    Trial::test(name, move || {
-        test(&base).map_err(|e| Failed::from(format!("{e:#}")))
-    })
-}
-
-fn arguments(args: &[String], threads: Option<usize>) -> Arguments {
-    let args = Arguments::from_iter(std::iter::once(&"tests".to_owned()).chain(args));
-    Arguments {
-        test_threads: args.test_threads.or(threads),
-        ..args
-    }
 }

@@ -4,14 +4,17 @@
 
 use std::{env, path::PathBuf};
 
-/// The top of this repository.
+/// The top of this repository: the Makefile says so, or else it is where this was built.
 pub fn top() -> PathBuf {
-    // tools/initramfs-mount, two levels down, is where this was built.
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .nth(2)
-        .map(PathBuf::from)
-        .unwrap_or_default()
+    env::var_os("TOP").map(PathBuf::from).unwrap_or_else(|| {
+        let built = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        built.ancestors().nth(2).map(PathBuf::from).unwrap_or_default()
+    })
+}
+
+/// A file or folder that belongs to this tool.
+pub fn tool(name: &str) -> PathBuf {
+    top().join("tools/initramfs-mount").join(name)
 }
 
 /// What is downloaded or takes long to make, and can be used by other checkouts.
@@ -23,16 +26,11 @@ pub fn cache() -> PathBuf {
         .join("initramfs-mount")
 }
 
-/// Kernel configuration fragments.
-pub fn config(name: &str) -> PathBuf {
-    top().join("tools/initramfs-mount/configs").join(name)
-}
-
-/// A kernel tree of the user's own, if `KDIR=` names one. Not every shell expands its `~`.
-pub fn kdir() -> Option<PathBuf> {
-    let kdir = PathBuf::from(env::var_os("KDIR").filter(|kdir| !kdir.is_empty())?);
-    Some(match (kdir.strip_prefix("~"), env::var_os("HOME")) {
+/// A path that the user gives in an environment variable. Not every shell expands its `~`.
+pub fn given(variable: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(env::var_os(variable).filter(|path| !path.is_empty())?);
+    Some(match (path.strip_prefix("~"), env::var_os("HOME")) {
         (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
-        _ => kdir,
+        _ => path,
     })
 }

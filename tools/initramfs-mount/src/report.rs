@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A page with what all the programs came to, and what was measured: `build/report/index.html`.
+//! A page with what all the programs came to, and a plot of memory: `build/report/index.html`.
 
 use crate::{
+    apt,
     base::Base,
-    cmd::{output, program},
-    measure::{self, Measured, Way, SIZES},
+    cmd::{make_dir, output, program, read, write},
+    debian,
+    measure::{Memory, ARCHIVE, WAYS},
     paths,
-    programs::Outcome,
+    programs::{heading, Outcome},
 };
 use anyhow::{ensure, Context, Result};
 use maud::{html, Markup, PreEscaped, DOCTYPE};
@@ -28,7 +30,7 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
 table { border-collapse: collapse; width: 100%; table-layout: fixed; font-size: .9rem; }
 th, td { border-bottom: 1px solid var(--line); padding: .35rem; text-align: left;
   vertical-align: top; overflow-wrap: anywhere; font-weight: normal; }
-thead th { font-weight: bold; }
+thead th, th[colspan] { font-weight: bold; }
 th:first-child { width: 34%; }
 a.ok { color: var(--ok); } a.bad { color: var(--bad); }
 td small { display: block; }
@@ -41,69 +43,72 @@ svg { max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
 }
 ";
 
-const COLORS: [RGBColor; 3] = [
-    RGBColor(179, 38, 30),
-    RGBColor(190, 120, 0),
-    RGBColor(20, 100, 200),
-];
+const COLORS: [RGBColor; 3] =
+    [RGBColor(179, 38, 30), RGBColor(190, 120, 0), RGBColor(20, 100, 200)];
 
 /// The folder that the report is in.
-pub fn dir() -> PathBuf {
+fn dir() -> PathBuf {
     paths::top().join("build/report")
 }
 
-/// Measures, and writes the report with what the programs came to.
-pub fn write(bases: &[Base], outcomes: &[Outcome]) -> Result<PathBuf> {
+/// Writes the report with what the programs came to on these bases, and with memory as it was in use
+/// on the first. Returns the page.
+pub fn write_page(bases: &[Base], outcomes: &[Outcome], memory: &[Memory]) -> Result<PathBuf> {
     let dir = dir();
     if dir.exists() {
         fs::remove_dir_all(&dir).with_context(|| format!("can't remove {}", dir.display()))?;
     }
-    let mut plots = Vec::new();
-    for base in bases {
-        let logs = dir.join("logs").join(&base.name);
-        fs::create_dir_all(&logs).with_context(|| format!("can't make {}", logs.display()))?;
-        for outcome in outcomes.iter().filter(|outcome| outcome.base == base.name) {
-            let name = outcome.log.file_name().context("a log has no name")?;
-            // Without one it did not come to a boot, and the table says why.
-            if outcome.log.is_file() {
-                fs::copy(&outcome.log, logs.join(name))
-                    .with_context(|| format!("can't copy {}", outcome.log.display()))?;
+    for outcome in outcomes.iter().filter(|outcome| outcome.log.is_file()) {
+        let to = dir.join(link(outcome));
+        make_dir(to.parent().unwrap_or(&dir))?;
+        fs::copy(&outcome.log, to)
+            .with_context(|| format!("can't copy {}", outcome.log.display()))?;
+    }
+    let svg = plot(&bases[0], memory)?;
+    write(&dir.join("memory.svg"), &svg)?;
+    let columns: Vec<_> = bases.iter().flat_map(|base| [(base, false), (base, true)]).collect();
+    let rows = rows(&columns, outcomes);
+    write(&dir.join("table.md"), main_table(&columns, &rows))?;
+    let expected = outcomes.iter().filter(|outcome| outcome.expected).count();
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "initramfs-mount" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                h1 { "initramfs-mount: what people run in an initramfs, and what it comes to" }
+                p {
+                    "The same programs from Debian's packages, unchanged, on the same kernels, with "
+                    code { "initramfs_mount=0" } " (stock) and " code { "initramfs_mount=1" }
+                    " (ours). Each cell links to what was said in that boot. "
+                    (expected) " of " (outcomes.len()) " came out as expected."
+                }
+                (table(&columns, &rows))
+                h2 { "Memory" }
+                p {
+                    "To get a root that pivot_root(2) can leave, as people do it without the feature: "
+                    "the whole image is copied to a tmpfs, or / is bound and moved over itself. All "
+                    "then leave for a small disk with pivot_root and unmount the old root: the dot."
+                }
+                figure style="margin: 1rem 0" { (PreEscaped(svg)) }
+                h2 { "Versions" }
+                dl { @for (package, version) in versions()? { dt { (package) } dd { (version) } } }
             }
         }
-        let measured = measure::all(base)?;
-        for mib in SIZES {
-            let svg = memory(base, mib, &measured)?;
-            fs::write(dir.join(format!("memory-{}-{mib}.svg", base.name)), &svg)?;
-            plots.push((format!("memory-{}-{mib}", base.name), svg));
-        }
-        let svg = instructions(base, &measured)?;
-        fs::write(dir.join(format!("instructions-{}.svg", base.name)), &svg)?;
-        plots.push((format!("instructions-{}", base.name), svg));
-        let csv: String = measured
-            .iter()
-            .map(|m| format!("{},{},{}\n", m.mib, m.way.title(), m.instructions))
-            .collect();
-        let name = format!("instructions-{}.csv", base.name);
-        fs::write(dir.join(name), format!("MiB,way,instructions\n{csv}"))?;
-    }
-    fs::write(dir.join("table.md"), main_table(bases, outcomes))?;
-    let page = page(bases, outcomes, &plots, &versions()?);
+    };
     let index = dir.join("index.html");
-    fs::write(&index, page.into_string())
-        .with_context(|| format!("can't write {}", index.display()))?;
+    write(&index, page.into_string())?;
     Ok(index)
 }
 
-/// The kernels: without the feature and with it.
-fn columns(bases: &[Base]) -> Vec<(&Base, bool)> {
-    bases
-        .iter()
-        .flat_map(|base| [(base, false), (base, true)])
-        .collect()
-}
-
-fn column_name((base, on): &(&Base, bool)) -> String {
-    format!("{} {}", base.name, if *on { "ours" } else { "stock" })
+/// Where a log is in the report.
+fn link(outcome: &Outcome) -> String {
+    let name = outcome.log.file_name().unwrap_or_default().to_string_lossy();
+    format!("logs/{}/{name}", outcome.base)
 }
 
 /// The programs that were run from this machine's packages, and the packages that have them.
@@ -121,87 +126,19 @@ const HOST_PACKAGES: &[&str] = &[
 fn versions() -> Result<Vec<(String, String)>> {
     let mut host = Command::new(program("dpkg-query", "dpkg")?);
     let host = output(host.arg("--show").args(HOST_PACKAGES))?;
-    let debian = crate::debian::versions()?;
-    let lines = |text: &str, where_: &str| -> Vec<(String, String)> {
+    let of = |text: &str, place: &str| -> Vec<(String, String)> {
         let lines = text.lines().filter_map(|line| line.split_once('\t'));
-        lines
-            .map(|(package, version)| (format!("{package}, {where_}"), version.to_owned()))
-            .collect()
+        lines.map(|(name, version)| (format!("{name}, {place}"), version.to_owned())).collect()
     };
-    let mut all = lines(&host, "in the small initramfs");
-    all.extend(
-        lines(&debian, "in Debian")
-            .into_iter()
-            .filter(|(package, _)| {
-                let name = package.split([',', ':']).next().unwrap_or_default();
-                crate::debian::PACKAGES.contains(&name)
-            }),
-    );
+    let mut all = of(&host, "in the small initramfs");
+    let is_ours =
+        |name: &str| debian::PACKAGES.contains(&name.split([',', ':']).next().unwrap_or_default());
+    let debian = of(&debian::versions()?, &format!("in Debian {}", apt::codename()));
+    all.extend(debian.into_iter().filter(|(name, _)| is_ours(name)));
     Ok(all)
 }
 
-fn page(
-    bases: &[Base],
-    outcomes: &[Outcome],
-    plots: &[(String, String)],
-    versions: &[(String, String)],
-) -> Markup {
-    let columns = columns(bases);
-    let rows = rows(&columns, outcomes);
-    let expected = outcomes.iter().filter(|outcome| outcome.expected).count();
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "initramfs-mount" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                h1 { "initramfs-mount: what people run in an initramfs, and what it comes to" }
-                p {
-                    "The same programs from Debian's packages, unchanged, on the same kernels, with "
-                    code { "initramfs_mount=0" } " (stock) and " code { "initramfs_mount=1" }
-                    " (ours). Each cell links to what was said in that boot. "
-                    (expected) " of " (outcomes.len()) " came out as expected."
-                }
-                @for rows in rows.chunk_by(|a, b| a.group == b.group) {
-                    h2 { (heading(rows[0].group)) }
-                    (table(&columns, rows))
-                }
-                h2 { "What it takes" }
-                p {
-                    "To get a root that pivot_root(2) can leave, as people do it without the feature: "
-                    "the whole image is copied to a tmpfs, or / is bound and moved over itself. All "
-                    "then leave for a small disk with pivot_root and unmount the old root; the lines "
-                    "go on for a moment there. Instructions are QEMU's count, of all that comes on top "
-                    "of the same boot without any of it."
-                }
-                @for (name, svg) in plots {
-                    figure id=(name) style="margin: 1rem 0" { (PreEscaped(svg)) }
-                }
-                h2 { "Versions" }
-                dl {
-                    @for (package, version) in versions {
-                        dt { (package) } dd { (version) }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn heading(group: &str) -> &str {
-    match group {
-        "container" => "Containers in a small initramfs, and what pivot_root is for",
-        "leaving" => "Leaving for a disk",
-        "debian" => "A whole Debian in its initramfs, systemd as /init",
-        "image" => "Debian on a disk, with the images that its tools make",
-        "virtme" => "virtme-ng",
-        other => other,
-    }
-}
+type Columns<'a> = [(&'a Base, bool)];
 
 /// What one thing came to on each of the kernels.
 struct Row<'a> {
@@ -210,37 +147,40 @@ struct Row<'a> {
     cells: Vec<Option<&'a Outcome>>,
 }
 
-fn rows<'a>(columns: &[(&Base, bool)], outcomes: &'a [Outcome]) -> Vec<Row<'a>> {
+fn rows<'a>(columns: &Columns, outcomes: &'a [Outcome]) -> Vec<Row<'a>> {
     let mut rows = BTreeMap::new();
     for outcome in outcomes {
+        let Outcome { group, title, base, on, .. } = outcome;
         let row = rows.entry(outcome.position).or_insert_with(|| Row {
-            group: outcome.group,
-            title: outcome.title,
+            group,
+            title,
             cells: vec![None; columns.len()],
         });
-        let column = columns
-            .iter()
-            .position(|(base, on)| (&base.name, *on) == (&outcome.base, outcome.on));
-        if let Some(column) = column {
-            row.cells[column] = Some(outcome);
+        if let Some(i) = columns.iter().position(|column| (&column.0.name, column.1) == (base, *on))
+        {
+            row.cells[i] = Some(outcome);
         }
     }
     rows.into_values().collect()
 }
 
-fn table(columns: &[(&Base, bool)], rows: &[Row]) -> Markup {
+fn column_name((base, on): &(&Base, bool)) -> String {
+    format!("{} {}", base.name, if *on { "ours" } else { "stock" })
+}
+
+fn table(columns: &Columns, rows: &[Row]) -> Markup {
     html! {
         table {
-            thead { tr {
-                th {}
-                @for column in columns { th { (column_name(column)) } }
-            } }
+            thead { tr { th {} @for column in columns { th { (column_name(column)) } } } }
             tbody {
-                @for row in rows {
-                    tr {
-                        th scope="row" { (row.title) }
-                        @for outcome in &row.cells {
-                            td { @if let Some(outcome) = outcome { (cell(outcome)) } }
+                @for rows in rows.chunk_by(|a, b| a.group == b.group) {
+                    tr { th colspan=(columns.len() + 1) { (heading(rows[0].group)) } }
+                    @for row in rows {
+                        tr {
+                            th scope="row" { (row.title) }
+                            @for outcome in &row.cells {
+                                td { @if let Some(outcome) = outcome { (cell(outcome)) } }
+                            }
                         }
                     }
                 }
@@ -249,16 +189,25 @@ fn table(columns: &[(&Base, bool)], rows: &[Row]) -> Markup {
     }
 }
 
+fn cell(outcome: &Outcome) -> Markup {
+    let (class, text, detail) = match &outcome.result {
+        Ok(detail) => ("ok", "ok".to_owned(), detail.as_str()),
+        Err(e) => ("bad", brief(e), ""),
+    };
+    html! {
+        @if outcome.log.is_file() { a class=(class) href=(link(outcome)) { (text) } }
+        @else { (text) }
+        @if !detail.is_empty() { small { (detail) } }
+        @if !outcome.expected { small { b { "not as expected" } } }
+    }
+}
+
 /// What the feature makes a difference to, for the README.
-fn main_table(bases: &[Base], outcomes: &[Outcome]) -> String {
-    let columns = columns(bases);
+fn main_table(columns: &Columns, rows: &[Row]) -> String {
     let names: Vec<_> = columns.iter().map(column_name).collect();
-    let mut table = format!(
-        "| | {} |\n|{}\n",
-        names.join(" | "),
-        "---|".repeat(columns.len() + 1)
-    );
-    for row in rows(&columns, outcomes) {
+    let line = "---|".repeat(columns.len() + 1);
+    let mut table = format!("| | {} |\n|{line}\n", names.join(" | "));
+    for row in rows {
         let ok = |cell: &Option<&Outcome>| cell.is_some_and(|outcome| outcome.result.is_ok());
         if row.cells.chunks(2).all(|pair| ok(&pair[0]) == ok(&pair[1])) {
             continue;
@@ -272,24 +221,6 @@ fn main_table(bases: &[Base], outcomes: &[Outcome]) -> String {
         table += &format!("| {} | {} |\n", row.title, cells.join(" | "));
     }
     table
-}
-
-fn cell(outcome: &Outcome) -> Markup {
-    let log = outcome
-        .log
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy();
-    let log = format!("logs/{}/{log}", outcome.base);
-    let (class, text, detail) = match &outcome.result {
-        Ok(detail) => ("ok", "ok".to_owned(), detail.clone()),
-        Err(e) => ("bad", brief(e), String::new()),
-    };
-    html! {
-        @if outcome.log.is_file() { a class=(class) href=(log) { (text) } } @else { (text) }
-        @if !detail.is_empty() { small { (detail) } }
-        @if !outcome.expected { small { b { "not as expected" } } }
-    }
 }
 
 /// What of an error's first line tells what went wrong: runtimes say first what they did, in colors,
@@ -307,29 +238,17 @@ fn brief(e: &str) -> String {
     line.chars().take(120).collect()
 }
 
-/// In pixels; with letters of a size that a phone shows.
-const SIZE: (u32, u32) = (760, 440);
-
-struct Line {
-    label: String,
-    points: Vec<(f64, f64)>,
-    /// Those of them that have a dot.
-    dots: Vec<(f64, f64)>,
-}
-
-fn plot(
-    caption: &str,
-    (x, y): (&str, &str),
-    legend: SeriesLabelPosition,
-    lines: &[Line],
-) -> Result<String> {
-    let points = || lines.iter().flat_map(|line| &line.points);
+/// Memory in use over the boot. A dot is where the initramfs was left and unmounted.
+fn plot(base: &Base, memory: &[Memory]) -> Result<String> {
+    let points = || memory.iter().flat_map(|memory| &memory.samples);
     let most_x = points().map(|(x, _)| *x).fold(0.0, f64::max);
     let most_y = points().map(|(_, y)| *y).fold(0.0, f64::max);
     let mut svg = String::new();
     {
-        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        // In pixels; with letters of a size that a phone shows.
+        let root = SVGBackend::with_string(&mut svg, (760, 440)).into_drawing_area();
         root.fill(&WHITE)?;
+        let caption = format!("Memory in use, {} with an archive of {ARCHIVE} MiB", base.name);
         let mut chart = ChartBuilder::on(&root)
             .caption(caption, ("sans-serif", 24))
             .margin(12)
@@ -339,22 +258,22 @@ fn plot(
         chart
             .configure_mesh()
             .light_line_style(WHITE)
-            .x_desc(x)
-            .y_desc(y)
+            .x_desc("seconds since the kernel started")
+            .y_desc("MiB")
             .label_style(("sans-serif", 18))
             .draw()?;
-        for (line, color) in lines.iter().zip(COLORS) {
+        for ((memory, (_, title)), color) in memory.iter().zip(WAYS).zip(COLORS) {
             let style = color.stroke_width(3);
             chart
-                .draw_series(LineSeries::new(line.points.iter().copied(), style))?
-                .label(&line.label)
+                .draw_series(LineSeries::new(memory.samples.iter().copied(), style))?
+                .label(title)
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], style));
-            let dots = line.dots.iter();
-            chart.draw_series(dots.map(|at| Circle::new(*at, 5, color.filled())))?;
+            let left = memory.samples.iter().find(|(at, _)| *at >= memory.left);
+            chart.draw_series(left.map(|at| Circle::new(*at, 5, color.filled())))?;
         }
         chart
             .configure_series_labels()
-            .position(legend)
+            .position(SeriesLabelPosition::UpperRight)
             .label_font(("sans-serif", 18))
             .background_style(WHITE.mix(0.85))
             .border_style(BLACK.mix(0.3))
@@ -364,73 +283,22 @@ fn plot(
     Ok(svg.replacen("<svg ", "<svg role=\"img\" ", 1))
 }
 
-/// Memory in use over the boot. A dot is where the initramfs was left and unmounted.
-fn memory(base: &Base, mib: usize, measured: &[Measured]) -> Result<String> {
-    let these = measured.iter().filter(|m| m.mib == mib);
-    let lines: Vec<_> = these
-        .map(|m| {
-            let left = m.memory.iter().find(|(at, _)| *at >= m.left);
-            Line {
-                label: m.way.title().to_owned(),
-                points: m.memory.clone(),
-                dots: left.copied().into_iter().collect(),
-            }
-        })
-        .collect();
-    plot(
-        &format!("Memory in use, {} with an archive of {mib} MiB", base.name),
-        ("seconds since the kernel started", "MiB"),
-        SeriesLabelPosition::UpperRight,
-        &lines,
-    )
-}
-
-fn instructions(base: &Base, measured: &[Measured]) -> Result<String> {
-    let lines = Way::ALL.map(|way| {
-        let these = measured.iter().filter(|m| m.way == way);
-        let points: Vec<_> = these
-            .map(|m| (m.mib as f64, m.instructions as f64 / 1e6))
-            .collect();
-        let (mib, last) = points.last().copied().unwrap_or_default();
-        Line {
-            label: format!("{}: {last:.1} at {mib} MiB", way.title()),
-            dots: points.clone(),
-            points,
-        }
-    });
-    plot(
-        &format!("Instructions to a root that can be left, {}", base.name),
-        ("MiB in the archive", "millions"),
-        SeriesLabelPosition::UpperLeft,
-        &lines,
-    )
-}
-
-/// The lines of a table with what is ok in each. What an error says may change with a version.
-fn what_is_ok<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<(&'a str, Vec<bool>)> {
-    let mut rows: Vec<_> = lines
-        .map(|line| {
+/// Finds out if the documentation still has the main table of the last report. What an error says may
+/// change with a version, and does not count.
+pub fn agrees_with_documentation() -> Result<()> {
+    let table = read(&dir().join("table.md"))?;
+    let page = read(&paths::top().join("Documentation/programs.md"))?;
+    let ok = |text: &str| {
+        let mut rows: Vec<(String, Vec<bool>)> = Vec::new();
+        for line in text.lines().filter(|line| line.starts_with("| ")) {
             let mut cells = line.trim_matches('|').split('|').map(str::trim);
-            let title = cells.next().unwrap_or_default();
-            (title, cells.map(|cell| cell == "ok").collect())
-        })
-        .collect();
-    rows.sort();
-    rows
-}
-
-/// Finds out if the README still has the main table of the last report.
-pub fn agrees_with_readme() -> Result<()> {
-    let table = fs::read_to_string(dir().join("table.md"))?;
-    let readme = fs::read_to_string(paths::top().join("README.md"))?;
-    let heading = table.lines().next().unwrap_or_default();
-    let in_readme = readme.lines().skip_while(|line| *line != heading);
-    let in_readme: Vec<_> = in_readme.take_while(|line| line.starts_with('|')).collect();
-    ensure!(
-        // The table of fewer kernels is not in it.
-        in_readme.is_empty() || what_is_ok(in_readme.into_iter()) == what_is_ok(table.lines()),
-        "README.md has another table than this:\n{table}"
-    );
+            let title = cells.next().unwrap_or_default().to_owned();
+            rows.push((title, cells.map(|cell| cell == "ok").collect()));
+        }
+        rows.sort();
+        rows
+    };
+    ensure!(ok(&page) == ok(&table), "Documentation/programs.md has another table than:\n{table}");
     Ok(())
 }
 
@@ -440,17 +308,11 @@ const PHONE: u32 = 390;
 /// Opens the report in a browser without a screen, as wide as a phone, and finds out if all of it
 /// is there, and if it asks for nothing from elsewhere.
 pub fn check(index: &Path, outcomes: &[Outcome]) -> Result<()> {
-    let text =
-        fs::read_to_string(index).with_context(|| format!("can't read {}", index.display()))?;
-    let dir = index.parent().unwrap_or(Path::new("."));
+    let dir = dir();
     let links = Regex::new(r#"(?:href|src)="([^"]*)""#)?;
-    for link in links.captures_iter(&text) {
-        let target = &link[1];
-        ensure!(
-            dir.join(target).is_file(),
-            "the report links to {target}, which is not in {}",
-            dir.display()
-        );
+    for link in links.captures_iter(&read(index)?) {
+        let is_there = dir.join(&link[1]).is_file();
+        ensure!(is_there, "the report links to {}, which is not in {}", &link[1], dir.display());
     }
     let frame = dir.join("frame.html");
     let script = "const d = this.contentDocument; document.body.dataset.seen = \
@@ -462,43 +324,25 @@ pub fn check(index: &Path, outcomes: &[Outcome]) -> Result<()> {
         body { iframe src="index.html" style=(format!("width:{PHONE}px;height:800px;border:0"))
             onload=(script) {} }
     };
-    fs::write(&frame, page.into_string())?;
+    write(&frame, page.into_string())?;
     let profile = tempfile::tempdir()?;
     let mut chromium = Command::new(program("chromium", "chromium")?);
     chromium
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--allow-file-access-from-files",
-            "--virtual-time-budget=5000",
-            "--dump-dom",
-        ])
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        .args(["--allow-file-access-from-files", "--virtual-time-budget=5000", "--dump-dom"])
         .arg(format!("--user-data-dir={}", profile.path().display()))
         .arg(format!("file://{}", frame.display()));
     let dom = output(&mut chromium)?;
     fs::remove_file(&frame)?;
     let seen = Regex::new(r#"data-seen="(\d+) (\d+) (\d+) (\d+)""#)?;
-    let seen = seen
-        .captures(&dom)
-        .with_context(|| format!("chromium did not show the report:\n{dom}"))?;
+    let seen = seen.captures(&dom);
+    let seen = seen.with_context(|| format!("chromium did not show the report:\n{dom}"))?;
     let number = |i: usize| seen[i].parse::<usize>();
     let (width, cells, plots, resources) = (number(1)?, number(2)?, number(3)?, number(4)?);
-    ensure!(
-        width <= PHONE as usize,
-        "on a phone, of {PHONE} pixels, the report is {width} wide"
-    );
-    ensure!(
-        cells == outcomes.len(),
-        "{cells} cells for {} outcomes",
-        outcomes.len()
-    );
-    ensure!(plots % (SIZES.len() + 1) == 0 && plots > 0, "{plots} plots");
+    ensure!(width <= PHONE as usize, "on a phone, of {PHONE} pixels, the report is {width} wide");
+    ensure!(cells == outcomes.len(), "{cells} cells for {} outcomes", outcomes.len());
+    ensure!(plots == 1, "{plots} plots");
     // The frame itself is one of them.
     ensure!(resources <= 1, "the report loads {resources} resources");
     Ok(())

@@ -1,153 +1,200 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The patch series, as it is mailed.
+//! The patches of a base, put together from `patches/` and the new files in this repo.
 
 use crate::{
-    base::Base,
-    cmd::output,
+    base::{git, Base, PRISTINE},
+    cmd::{output, read},
     paths,
-    source::{self, Git, Patch, PRISTINE},
 };
 use anyhow::{ensure, Context, Result};
-use clap::Args;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
-#[derive(Args)]
-pub struct Options {
-    /// The version, from the second on
-    #[arg(long)]
-    reroll: Option<u32>,
-    /// A file with what has changed since the version before, for the cover letter
-    #[arg(long, requires = "reroll")]
-    changelog: Option<PathBuf>,
-    /// For comments, not to be merged
-    #[arg(long)]
-    rfc: bool,
-    /// The same as before, once more
-    #[arg(long)]
-    resend: bool,
-    /// Sign the patches off, which is for whoever sends them to do, and for nobody else
-    #[arg(long)]
-    signoff: bool,
-    /// One more line at the end of each message, for instance "Assisted-by: LLM"
-    #[arg(long)]
-    trailer: Vec<String>,
-    /// Only the fixes, which are of use without the rest
-    #[arg(long)]
-    fixes: bool,
+/// What to say where nobody's name will do.
+pub const NO_IDENTITY: &str =
+    "git does not know who you are: run `git config --global user.name 'Your Name'` and \
+     `git config --global user.email you@example.org`";
+
+/// A name and a mail address.
+#[derive(Clone)]
+pub struct Identity(pub String, pub String);
+
+impl Identity {
+    /// That which git knows, in this folder, of whoever runs this.
+    pub fn of(dir: &Path) -> Option<Self> {
+        let value = |key| {
+            let value = output(git(dir).args(["config", key])).ok()?;
+            Some(value.trim().to_owned()).filter(|value| !value.is_empty())
+        };
+        Some(Self(value("user.name")?, value("user.email")?))
+    }
+
+    /// That of commits that only this machine sees.
+    pub fn nobody() -> Self {
+        Self("initramfs-mount".into(), "initramfs-mount@localhost".into())
+    }
 }
 
-/// Leaves a cover letter and the patches in `outgoing/<base>`, from the one who runs this.
-pub fn write(base: &Base, options: &Options) -> Result<()> {
-    let release = base
-        .release
-        .context("KDIR= has no series of ours: use BASE=")?;
-    let who = source::identity(&paths::top()).context(source::NO_IDENTITY)?;
-    source::prepare(base)?;
-    let git = Git(&base.sources);
-    let mut series = Patch::series(release)?;
-    let mut name = base.name.clone();
-    if options.fixes {
-        series.retain(|patch| patch.message.contains("\nFixes: "));
-        name.push_str("-fixes");
-    }
-    let mut trailers = options.trailer.clone();
-    if options.signoff {
-        trailers.push(format!("Signed-off-by: {} <{}>", who.0, who.1));
-    }
-    let commit = git.commit_series(&series, &who, Some(&trailers))?;
+/// One patch: what changes in files that the base has, and whole new files.
+pub struct Patch {
+    pub message: String,
+    diff: String,
+    /// Names of the new files.
+    pub new: Vec<String>,
+}
 
-    let dir = paths::top().join("outgoing").join(name);
-    if dir.exists() {
-        fs::remove_dir_all(&dir).with_context(|| format!("can't empty {}", dir.display()))?;
+impl Patch {
+    /// Reads the series of a base.
+    ///
+    /// `patches/<base>/series` lists the names. For each there is a message in `patches/`, the same
+    /// for all bases, which ends in a list of the new files. The diff, if it takes one, is beside the
+    /// list, or in `patches/common/` where it is the same for all bases. A new file that is brought in
+    /// two parts is in both lists, in the first as `file, before line`.
+    pub fn series(base: &Base) -> Result<Vec<Self>> {
+        let patches = paths::top().join("patches");
+        let list = read(&base.patches().join("series"))?;
+        let names = list.lines().map(str::trim);
+        let names = names.filter(|name| !name.is_empty() && !name.starts_with('#'));
+        let mut brought = BTreeMap::new();
+        names
+            .map(|name| {
+                let text = read(&patches.join(format!("{name}.msg")))?;
+                let (files, message): (Vec<&str>, Vec<&str>) =
+                    text.lines().partition(|line| line.starts_with("New-file: "));
+                let diffs = [base.patches(), patches.join("common")]
+                    .map(|dir| dir.join(format!("{name}.diff")));
+                let diff = diffs.iter().find(|diff| diff.is_file());
+                let mut patch = Self {
+                    message: format!("{}\n", message.join("\n").trim_end()),
+                    diff: diff.map_or(Ok(String::new()), |diff| read(diff))?,
+                    new: Vec::new(),
+                };
+                for line in files {
+                    patch.bring(line["New-file: ".len()..].trim(), &mut brought)?;
+                }
+                Ok(patch)
+            })
+            .collect()
     }
-    let words = [(options.rfc, "RFC "), (options.resend, "RESEND ")];
-    let words: String = words
-        .iter()
-        .filter(|(on, _)| *on)
-        .map(|(_, word)| *word)
-        .collect();
-    let mut arguments = vec![
-        "--cover-letter".to_owned(),
-        format!("--subject-prefix={words}PATCH"),
-    ];
-    if let Some(reroll) = options.reroll {
-        arguments.push(format!("--reroll-count={reroll}"));
+
+    /// Adds what a line says of a new file, `brought` being what earlier patches have brought.
+    fn bring(&mut self, line: &str, brought: &mut BTreeMap<String, String>) -> Result<()> {
+        let (name, before) = line.split_once(", before ").unwrap_or((line, ""));
+        let all = read(&paths::top().join(name))?;
+        let text = if before.is_empty() {
+            all
+        } else {
+            let parts = all.split_once(&format!("\n{before}\n"));
+            let (part, _) = parts.with_context(|| format!("{name} has no line `{before}`"))?;
+            ensure!(part.ends_with('\n'), "there is no empty line before `{before}` in {name}");
+            part.to_owned()
+        };
+        let old = brought.insert(name.to_owned(), text.clone()).unwrap_or_default();
+        self.diff += &growth(name, &old, &text)?;
+        self.new.push(name.to_owned());
+        Ok(())
     }
-    let patches = format(&git, &commit, &dir, &who, &arguments)?;
-    let cover = patches
-        .first()
-        .context("git format-patch has left nothing")?;
-    let message = if options.fixes {
-        message("cover-fixes")?
+
+    pub fn subject(&self) -> &str {
+        self.message.lines().next().unwrap_or_default()
+    }
+
+    /// The diff, with the one who looks after what it brings.
+    pub fn diff(&self, who: &Identity) -> String {
+        self.diff.replace("@MAINTAINER@", &format!("{} <{}>", who.0, who.1))
+    }
+
+    /// Returns it as a mail that `git am` and `git apply` take.
+    pub fn mail(&self, who: &Identity) -> String {
+        let Identity(name, address) = who;
+        let (subject, body) = self.message.split_once('\n').unwrap_or_default();
+        format!(
+            "From: {name} <{address}>\nSubject: [PATCH] {subject}\n\
+             Content-Type: text/plain; charset=UTF-8\n\n{}\n---\n{}-- \n",
+            body.trim(),
+            self.diff(who)
+        )
+    }
+}
+
+/// A diff that makes a file, or adds to its end.
+fn growth(name: &str, old: &str, new: &str) -> Result<String> {
+    let added =
+        new.strip_prefix(old).with_context(|| format!("an earlier patch brings another {name}"))?;
+    let added: Vec<_> = added.lines().map(|line| format!("+{line}\n")).collect();
+    let lines: Vec<_> = old.lines().collect();
+    let (header, context) = if old.is_empty() {
+        ("new file mode 100644\n--- /dev/null".to_owned(), &lines[..])
     } else {
-        // What only concerns those who get it for this base is in a file of its own.
-        let own = message(&format!("{}/cover", release.name()))?;
-        message("cover")?.replace("@BASE@", own.trim_end())
+        (format!("--- a/{name}"), &lines[lines.len().saturating_sub(3)..])
     };
-    let (subject, body) = message
-        .split_once("\n\n")
-        .context("the cover letter has no subject")?;
-    let mut body = body.trim_end().to_owned();
-    if let (Some(file), Some(version)) = (&options.changelog, options.reroll) {
-        let changes = fs::read_to_string(file)
-            .with_context(|| format!("can't read the changelog {}", file.display()))?;
-        body += &format!("\n\nChanges in v{version}:\n{}", changes.trim_end());
-    }
-    let text = fs::read_to_string(cover)?;
-    ensure!(
-        text.contains("*** SUBJECT HERE ***"),
-        "{} is no cover letter",
-        cover.display()
-    );
-    let text = text
-        .replace("*** SUBJECT HERE ***", subject)
-        .replace("*** BLURB HERE ***", &body);
-    fs::write(cover, text)?;
-    for patch in &patches {
-        println!("{}", patch.display());
-    }
-    if !options.signoff {
-        println!("Not signed off: use --signoff, and --trailer for what else is to be said.");
-    }
-    println!(
-        "Recipients: {}/scripts/get_maintainer.pl {}/*.patch",
-        base.sources.display(),
-        dir.display()
-    );
-    Ok(())
+    let kept: String = context.iter().map(|line| format!(" {line}\n")).collect();
+    let first = if old.is_empty() { 0 } else { lines.len() - context.len() + 1 };
+    Ok(format!(
+        "diff --git a/{name} b/{name}\n{header}\n+++ b/{name}\n@@ -{first},{} +{},{} @@\n{kept}{}",
+        context.len(),
+        first.max(1),
+        context.len() + added.len(),
+        added.concat()
+    ))
 }
 
-/// A text of the cover letter.
-fn message(name: &str) -> Result<String> {
-    let file = paths::top().join(format!("patches/{name}.msg"));
-    fs::read_to_string(&file).with_context(|| format!("can't read {}", file.display()))
+/// Makes commits of a series on top of the pristine sources of a base, without touching any file.
+/// Returns the last. With `trailers`, be there any or none, they are of today.
+pub fn commit(
+    base: &Base,
+    series: &[Patch],
+    who: &Identity,
+    trailers: Option<&[String]>,
+) -> Result<String> {
+    let dir = tempfile::tempdir()?;
+    let git = |args: &[&str]| {
+        let mut git = git(&base.sources);
+        git.env("GIT_INDEX_FILE", dir.path().join("index"));
+        for role in ["AUTHOR", "COMMITTER"] {
+            git.env(format!("GIT_{role}_NAME"), &who.0);
+            git.env(format!("GIT_{role}_EMAIL"), &who.1);
+            if trailers.is_none() {
+                // The same patches give the same commits.
+                git.env(format!("GIT_{role}_DATE"), "2026-01-01T00:00:00Z");
+            }
+        }
+        output(git.args(args)).map(|said| said.trim().to_owned())
+    };
+    let mut parent = git(&["rev-parse", PRISTINE])?;
+    git(&["read-tree", &parent])?;
+    for patch in series {
+        let path = dir.path().join("patch");
+        fs::write(&path, patch.diff(who))?;
+        let path = path.to_string_lossy();
+        git(&["apply", "--cached", "--whitespace=nowarn", &path])
+            .with_context(|| format!("\"{}\" does not apply to {}", patch.subject(), base.name))?;
+        let tree = git(&["write-tree"])?;
+        let message = dir.path().join("message");
+        fs::write(&message, &patch.message)?;
+        let message = message.to_string_lossy();
+        for trailer in trailers.unwrap_or_default() {
+            let trailer = format!("--trailer={trailer}");
+            git(&["interpret-trailers", "--in-place", "--if-exists=add", &trailer, &message])?;
+        }
+        parent = git(&["commit-tree", &tree, "-p", &parent, "-F", &message])?;
+    }
+    ensure!(!series.is_empty(), "there are no patches for {}", base.name);
+    Ok(parent)
 }
 
-/// Writes the commits of a series up to `commit` as mails, and returns their files in order.
-pub fn format(
-    git: &Git<'_>,
-    commit: &str,
-    dir: &Path,
-    (name, email): &(String, String),
-    options: &[String],
-) -> Result<Vec<PathBuf>> {
-    output(
-        git.command()
-            .args(["-c", &format!("user.name={name}")])
-            .args(["-c", &format!("user.email={email}")])
-            .args(["format-patch", "-q", "--no-base", "-o"])
-            .arg(dir)
-            .args(options)
-            .arg(format!("{PRISTINE}..{commit}")),
-    )?;
-    let mut mails: Vec<_> = fs::read_dir(dir)?
-        .flatten()
-        .map(|file| file.path())
-        .collect();
-    mails.sort();
-    Ok(mails)
+#[cfg(test)]
+mod tests {
+    use super::growth;
+    use anyhow::Result;
+
+    #[test]
+    fn files_grow() -> Result<()> {
+        let made = growth("x", "", "1\n2\n")?;
+        assert!(made.ends_with("--- /dev/null\n+++ b/x\n@@ -0,0 +1,2 @@\n+1\n+2\n"));
+        let grown = growth("x", "1\n2\n3\n4\n", "1\n2\n3\n4\n5\n")?;
+        assert!(grown.ends_with("--- a/x\n+++ b/x\n@@ -2,3 +2,4 @@\n 2\n 3\n 4\n+5\n"));
+        assert!(growth("x", "1\n", "2\n").is_err());
+        Ok(())
+    }
 }

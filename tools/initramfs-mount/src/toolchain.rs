@@ -3,12 +3,12 @@
 //! Finds compilers that can build a kernel with Rust in it.
 
 use crate::{
-    cmd::{self, output, program, watch, which},
+    apt, arch,
+    cmd::{all, output, program, watch, which},
     paths,
 };
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use std::{
-    collections::BTreeSet,
     env, fs,
     path::{Path, PathBuf},
     process::Command,
@@ -27,18 +27,20 @@ pub struct Toolchain {
 
 impl Toolchain {
     /// Finds the programs. Builds bindgen, should there be none that is new enough.
+    ///
+    /// # Errors
+    ///
+    /// If one is missing: which, and in what package it is.
     pub fn find() -> Result<Self> {
         let rustc = rustc()?;
         let llvm = llvm()?;
-        let libclang = PathBuf::from(
-            output(Command::new(llvm_program("llvm-config", &llvm)).arg("--libdir"))?.trim(),
-        );
+        let libdir = output(Command::new(llvm_program("llvm-config", &llvm)).arg("--libdir"))?;
         Ok(Self {
             bindgen: bindgen()?,
             rustc,
             llvm,
-            libclang,
-            ccache: which(&["ccache"]).is_some(),
+            libclang: PathBuf::from(libdir.trim()),
+            ccache: which("ccache").is_some(),
         })
     }
 
@@ -46,42 +48,37 @@ impl Toolchain {
     pub fn make(&self, src: &Path, objects: &Path) -> Command {
         let mut make = Command::new("make");
         make.arg("-C").arg(src);
-        if src != objects {
-            make.arg(format!("O={}", objects.display()));
-        }
-        make.arg(format!("LLVM={}", self.llvm))
-            .arg(format!("RUSTC={}", self.rustc.display()))
-            .arg(format!("HOSTRUSTC={}", self.rustc.display()))
-            .arg(format!(
-                "RUSTDOC={}",
-                self.beside_rustc("rustdoc").display()
-            ))
-            .arg(format!(
-                "RUSTFMT={}",
-                self.beside_rustc("rustfmt").display()
-            ))
-            .arg(format!(
-                "CLIPPY_DRIVER={}",
-                self.beside_rustc("clippy-driver").display()
-            ))
-            .arg(format!("BINDGEN={}", self.bindgen.display()))
+        let variables = [
+            ("O", objects.to_path_buf()),
+            ("LLVM", self.llvm.clone().into()),
+            ("RUSTC", self.rustc.clone()),
+            ("HOSTRUSTC", self.rustc.clone()),
+            ("RUSTDOC", self.beside_rustc("rustdoc")),
+            ("RUSTFMT", self.beside_rustc("rustfmt")),
+            ("CLIPPY_DRIVER", self.beside_rustc("clippy-driver")),
+            ("BINDGEN", self.bindgen.clone()),
+        ];
+        let variables = variables.iter();
+        make.args(variables.map(|(name, value)| format!("{name}={}", value.display())))
+            .arg(format!("ARCH={}", arch::current().kernel))
             .arg(format!("-j{}", jobs()));
         if self.ccache {
             make.arg(format!("CC=ccache {}", self.program("clang").display()))
                 .env("CCACHE_DIR", paths::cache().join("ccache"))
                 // Trees of different checkouts have the same sources.
                 .env("CCACHE_BASEDIR", src)
-                .env("CCACHE_NOHASHDIR", "1");
+                .env("CCACHE_NOHASHDIR", "1")
+                // The compiler lists what it has read, so that nothing need be preprocessed for it.
+                .env("CCACHE_DEPEND", "1");
         }
         make.env("LIBCLANG_PATH", &self.libclang)
             // What the kernel prints of itself, the same for each build.
             .env("KBUILD_BUILD_TIMESTAMP", "@0")
             .env("KBUILD_BUILD_USER", "initramfs-mount")
-            .env("KBUILD_BUILD_HOST", "localhost")
-            .env_remove("MAKEFLAGS")
-            .env_remove("MAKELEVEL")
-            .env_remove("MFLAGS")
-            .env_remove("RUSTFLAGS");
+            .env("KBUILD_BUILD_HOST", "localhost");
+        for variable in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS", "RUSTFLAGS"] {
+            make.env_remove(variable);
+        }
         make
     }
 
@@ -102,38 +99,18 @@ impl Toolchain {
 
     /// Returns what was found, for people.
     pub fn describe(&self) -> Result<String> {
-        let version = |command: &mut Command| -> Result<String> {
-            Ok(output(command.arg("--version"))?
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .to_owned())
-        };
-        Ok(format!(
-            "{} ({})\n{} ({})\n{} ({}){}",
-            version(&mut Command::new(&self.rustc))?,
-            self.rustc.display(),
-            version(&mut Command::new(&self.bindgen))?,
-            self.bindgen.display(),
-            version(&mut Command::new(self.program("clang")))?,
-            self.program("clang").display(),
-            if self.ccache { "\nccache" } else { "" },
-        ))
+        let programs = [&self.rustc, &self.bindgen, &self.program("clang")];
+        let lines = programs.map(|program| -> Result<String> {
+            let said = output(Command::new(program).arg("--version"))?;
+            let version = said.lines().next().unwrap_or_default();
+            Ok(format!("{version} ({})\n", program.display()))
+        });
+        lines.into_iter().collect()
     }
 }
 
 pub fn jobs() -> usize {
     std::thread::available_parallelism().map_or(1, |n| n.get())
-}
-
-/// Returns all programs of that name in `PATH`, in order.
-fn all(name: &str) -> Vec<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .chain(["/usr/bin".into()])
-        .map(|dir| dir.join(name))
-        .filter(|file| file.is_file())
-        .collect()
 }
 
 /// Finds a compiler that comes with the sources of its library, and is new enough for 6.12.
@@ -142,19 +119,15 @@ fn all(name: &str) -> Vec<PathBuf> {
 /// with the sources or without.
 fn rustc() -> Result<PathBuf> {
     let mut why = String::new();
-    for rustc in env::var_os("RUSTC")
-        .map(PathBuf::from)
-        .into_iter()
-        .chain(all("rustc"))
-    {
+    for rustc in paths::given("RUSTC").into_iter().chain(all("rustc")) {
         match usable_rustc(&rustc) {
             Ok(()) => return Ok(rustc),
-            Err(e) => why.push_str(&format!("\n  {}: {e:#}", rustc.display())),
+            Err(e) => why += &format!("\n  {}: {e:#}", rustc.display()),
         }
     }
     bail!(
         "no rustc can build a kernel: install {}, or run `make deps`{why}",
-        if crate::deps::debian_codename() == "bookworm" {
+        if apt::codename() == "bookworm" {
             "the packages rustc-web and rust-web-src"
         } else {
             "the packages rustc and rust-src, or rustup's component rust-src"
@@ -163,66 +136,52 @@ fn rustc() -> Result<PathBuf> {
 }
 
 fn usable_rustc(rustc: &Path) -> Result<()> {
-    let version = output(Command::new(rustc).arg("--version"))?;
-    if version_of(&version) < (1, 78) {
-        bail!("older than 1.78");
-    }
+    ensure!(version(rustc) >= (1, 78), "older than 1.78");
     let sysroot = output(Command::new(rustc).args(["--print", "sysroot"]))?;
     let core = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core/src/lib.rs");
-    if !core.is_file() {
-        bail!(
-            "the sources of its library are missing ({})",
-            core.display()
-        );
-    }
+    ensure!(core.is_file(), "the sources of its library are missing ({})", core.display());
+    let clippy = rustc.with_file_name("clippy-driver");
+    ensure!(version(&clippy) > (0, 0), "there is no clippy with it");
     Ok(())
 }
 
-/// Returns the first two numbers of the first version in `text`.
-fn version_of(text: &str) -> (u32, u32) {
+/// Returns the first two numbers of a program's version, or zeros if it says none.
+fn version(program: &Path) -> (u32, u32) {
+    let said = output(Command::new(program).arg("--version")).unwrap_or_default();
     let number = regex::Regex::new(r"(\d+)\.(\d+)").ok();
     number
         .and_then(|number| {
-            let found = number.captures(text)?;
+            let found = number.captures(&said)?;
             Some((found[1].parse().ok()?, found[2].parse().ok()?))
         })
         .unwrap_or_default()
 }
 
 fn llvm_program(name: &str, llvm: &str) -> PathBuf {
-    if llvm == "1" {
-        name.into()
-    } else {
-        format!("{name}{llvm}").into()
-    }
+    let suffix = if llvm == "1" { "" } else { llvm };
+    format!("{name}{suffix}").into()
 }
 
 /// Returns the newest complete LLVM that is known to build these kernels.
 fn llvm() -> Result<String> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let versions: BTreeSet<u32> = env::split_paths(&path)
+    let mut versions: Vec<u32> = env::split_paths(&path)
         .chain(["/usr/bin".into()])
         .filter_map(|dir| fs::read_dir(dir).ok())
         .flatten()
         .flatten()
-        .filter_map(|file| {
-            let name = file.file_name();
-            name.to_str()?.strip_prefix("clang-")?.parse().ok()
-        })
+        .filter_map(|file| file.file_name().to_str()?.strip_prefix("clang-")?.parse().ok())
         .collect();
-    versions
-        .iter()
-        .rev()
-        .map(|version| format!("-{version}"))
+    versions.sort_unstable();
+    let complete = |llvm: &str| {
+        ["clang", "ld.lld", "llvm-nm", "llvm-objcopy", "llvm-config"]
+            .iter()
+            .all(|name| which(&llvm_program(name, llvm).to_string_lossy()).is_some())
+    };
+    let names = versions.iter().rev().map(|version| format!("-{version}"));
+    names
         .chain(["1".to_owned()])
-        .find(|llvm| {
-            let complete = ["clang", "ld.lld", "llvm-nm", "llvm-objcopy", "llvm-config"]
-                .iter()
-                .all(|name| which(&[&llvm_program(name, llvm).to_string_lossy()]).is_some());
-            complete
-                && output(Command::new(llvm_program("clang", llvm)).arg("--version"))
-                    .is_ok_and(|version| version_of(&version) >= (17, 0))
-        })
+        .find(|llvm| complete(llvm) && version(&llvm_program("clang", llvm)) >= (17, 0))
         .context(
             "no LLVM from 17 on with clang, lld, llvm-config and the others: install the packages \
              clang-19, lld-19 and llvm-19, or run `make deps`",
@@ -230,20 +189,15 @@ fn llvm() -> Result<String> {
 }
 
 /// Finds a bindgen from 0.71 on, or builds one into the cache folder.
-fn bindgen() -> Result<PathBuf> {
+pub fn bindgen() -> Result<PathBuf> {
     let own = paths::cache().join("cargo/bin/bindgen");
-    for bindgen in env::var_os("BINDGEN")
-        .map(PathBuf::from)
-        .into_iter()
-        .chain(all("bindgen"))
-        .chain([own.clone()])
-    {
-        if output(Command::new(&bindgen).arg("--version")).is_ok_and(|v| version_of(&v) >= (0, 71))
-        {
+    let there = paths::given("BINDGEN").into_iter().chain(all("bindgen"));
+    for bindgen in there.chain([own.clone()]) {
+        if version(&bindgen) >= (0, 71) {
             return Ok(bindgen);
         }
     }
-    let cargo = env::var_os("CARGO").map_or_else(|| program("cargo", "cargo"), |c| Ok(c.into()))?;
+    let cargo = paths::given("CARGO").map_or_else(|| program("cargo", "cargo"), Ok)?;
     watch(
         "building bindgen, of which there is none from 0.71 on",
         &paths::cache().join("bindgen.log"),
@@ -251,7 +205,7 @@ fn bindgen() -> Result<PathBuf> {
             .args(["install", "--locked", "--root"])
             .arg(paths::cache().join("cargo"))
             .arg("bindgen-cli@0.72.1"),
-    )?;
-    cmd::output(Command::new(&own).arg("--version"))?;
+    )
+    .context("bindgen could not be built: is there a network, and crates.io?")?;
     Ok(own)
 }

@@ -90,12 +90,7 @@ impl Mount {
 /// Calls statmount(2) or listmount(2), neither of which the C library knows. Returns what it
 /// returned.
 fn call(number: libc::c_long, mnt_id: u64, param: u64, answer: &mut [u64]) -> Result<usize> {
-    let request = Request {
-        size: size_of::<Request>() as u32,
-        spare: 0,
-        mnt_id,
-        param,
-    };
+    let request = Request { size: size_of::<Request>() as u32, spare: 0, mnt_id, param };
     // One counts its room in bytes, the other in mounts.
     let room = match number {
         SYS_STATMOUNT => size_of_val(answer),

@@ -1,0 +1,10 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Says what a Debian package has brought.
+. /guest/lib.sh
+mount_all
+say_on_port
+echo "init: disk"
+grep INITRAMFS_MOUNT= "/boot/config-$(uname -r)"
+[ -e "/boot/vmlinuz-$(uname -r)" ] && echo "kernel: there"
+end

@@ -1,0 +1,9 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# title: bubblewrap
+# says: container: runs
+# says: mounts: 1
+# says: host: out of sight
+# stock: pivot_root
+# test: yes
+bwrap --bind /c/rootfs / --proc /proc --unshare-all /bin/sh /inside

@@ -1,0 +1,9 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# title: crun run
+# says: container: runs
+# says: mounts: 1
+# says: host: out of sight
+# stock: pivot_root
+# test: yes
+crun run -b /c c2

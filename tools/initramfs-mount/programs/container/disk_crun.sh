@@ -1,0 +1,8 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# title: crun: a disk unmounted on the host is free at once
+# says: disk: free
+# stock: pivot_root
+# test: yes
+. /programs/lib.sh
+disk_is_free "crun run"

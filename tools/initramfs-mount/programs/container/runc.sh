@@ -1,0 +1,9 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# title: runc run
+# says: container: runs
+# says: mounts: 1
+# says: host: out of sight
+# stock: pivot_root
+# test: yes
+runc run -b /c c1

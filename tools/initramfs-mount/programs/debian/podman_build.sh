@@ -1,0 +1,7 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# title: podman build, as root
+# says: built here
+# stock: pivot_root
+podman import -q /images/c.tar local/test && podman build -q -t built /images/build &&
+	podman run --rm built

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Debian packages, from the mirror that this machine's apt uses.
+
+use crate::{
+    cmd::{make_dir, output, program, read, watch, which, write},
+    paths,
+};
+use anyhow::{ensure, Context, Result};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+const NO_NETWORK: &str =
+    "is there a network, and the Debian mirror that this machine's apt sources name?";
+
+/// Returns the code name of this Debian, for instance `bookworm`.
+pub fn codename() -> String {
+    read(Path::new("/etc/os-release"))
+        .unwrap_or_default()
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
+        .unwrap_or_default()
+        .to_owned()
+}
+
+pub fn is_installed(package: &str) -> bool {
+    output(Command::new("dpkg-query").args(["-W", "-f=${db:Status-Status}", package]))
+        .is_ok_and(|status| status == "installed")
+}
+
+pub fn is_root() -> bool {
+    // SAFETY: It has no preconditions and always succeeds.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// Makes sure that packages can be installed, for which sudo may ask for a password.
+///
+/// # Errors
+///
+/// If this takes root and there is no sudo.
+pub fn may_install(packages: &[&str]) -> Result<()> {
+    let names = packages.join(" ");
+    let how = format!("only root can install what is missing: apt-get install {names}");
+    ensure!(is_root() || which("sudo").is_some(), "{how}");
+    if !is_root() {
+        let status = Command::new("sudo").arg("-v").status()?;
+        ensure!(status.success(), "{how}");
+    }
+    Ok(())
+}
+
+/// Installs packages.
+pub fn install(packages: &[&str]) -> Result<()> {
+    let log = paths::cache().join("apt.log");
+    let command = |words: &[&str]| {
+        let sudo: &[&str] = if is_root() { &[] } else { &["sudo"] };
+        let mut words = [sudo, &["env", "DEBIAN_FRONTEND=noninteractive"], words].concat();
+        let mut command = Command::new(words.remove(0));
+        command.args(words);
+        command
+    };
+    // Another run may have been stopped in the middle.
+    output(&mut command(&["dpkg", "--configure", "-a"]))?;
+    watch("apt-get update", &log, &mut command(&["apt-get", "update"])).context(NO_NETWORK)?;
+    let install = ["apt-get", "install", "-y", "--no-install-recommends"];
+    watch("apt-get install", &log, command(&install).args(packages))
+        .with_context(|| format!("packages could not be installed: {NO_NETWORK}"))
+}
+
+/// Downloads a package, with apt folders of our own so that the system's stay as they are. What the
+/// system's suites don't have is looked for in trixie-backports, at the same mirror.
+///
+/// # Errors
+///
+/// If there is no network, or no such package.
+pub fn download(package: &str, dir: &Path, log: &Path) -> Result<PathBuf> {
+    let root = dir.join("apt");
+    for sub in ["lists/partial", "archives/partial"] {
+        make_dir(&root.join(sub))?;
+    }
+    let own = root.join("own.sources");
+    write(&own, sources(&["trixie-backports"])?)?;
+    let apt = |args: &[&str]| {
+        let mut apt = Command::new("apt-get");
+        apt.current_dir(dir)
+            .arg(format!("-oDir::Etc::SourceList={}", own.display()))
+            .args(["-oDir::Etc::SourceParts=-", "-oDir::Etc::PreferencesParts=-"])
+            .arg(format!("-oDir::State::Lists={}", root.join("lists").display()))
+            .arg(format!("-oDir::Cache={}", root.display()))
+            .args(["-oAPT::Sandbox::User=", "-oAcquire::Languages=none", "-q"])
+            .args(args);
+        apt
+    };
+    let debs = || -> Result<Vec<PathBuf>> {
+        let files = dir.read_dir()?.flatten().map(|file| file.path());
+        Ok(files.filter(|path| path.extension().is_some_and(|e| e == "deb")).collect())
+    };
+    debs()?.iter().try_for_each(fs::remove_file)?;
+    // It goes on without a list that it can't have, otherwise.
+    let update = ["update", "-oAPT::Update::Error-Mode=any"];
+    watch("reading the package lists", log, &mut apt(&update))
+        .context(format!("the package lists could not be fetched: {NO_NETWORK}"))?;
+    watch(&format!("downloading {package}"), log, &mut apt(&["download", package]))
+        .with_context(|| format!("no suite of this machine's Debian mirror has {package}"))?;
+    let missing = || format!("apt-get download left no package in {}", dir.display());
+    debs()?.pop().with_context(missing)
+}
+
+/// Returns sources for apt: the suites of Debian that the system has, and `more`.
+pub fn sources(more: &[&str]) -> Result<String> {
+    let targets = output(Command::new(program("apt-get", "apt")?).args([
+        "indextargets",
+        "--no-release-info",
+        "--format",
+        "$(REPO_URI)\t$(RELEASE)",
+        "Created-By: Packages",
+        "Component: main",
+    ]))
+    .context("can't tell where this machine has its packages from")?;
+    let mut suites: Vec<(&str, &str)> = targets
+        .lines()
+        .filter_map(|line| line.split_once('\t'))
+        .filter(|(uri, _)| uri.contains("debian"))
+        .collect();
+    let codename = codename();
+    let mirror = suites.iter().find(|(_, suite)| *suite == codename);
+    let (mirror, _) = mirror.with_context(|| {
+        format!("apt has no mirror of Debian {codename}: put one into /etc/apt/sources.list.d")
+    })?;
+    let mirror = *mirror;
+    suites.extend(more.iter().map(|suite| (mirror, *suite)));
+    suites.sort_unstable();
+    suites.dedup();
+    let source = |(uri, suite): &(&str, &str)| {
+        format!(
+            "Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: main\n\
+             Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n"
+        )
+    };
+    Ok(suites.iter().map(source).collect())
+}

@@ -1,0 +1,511 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The gates: what a reviewer would run by hand.
+
+use crate::{
+    arch,
+    archive::{scripts, Archive},
+    base::{git, Base, PRISTINE},
+    cmd::{make_dir, output, program, read, write},
+    harness::{Fixture, Report},
+    kernel::{Kernel, BISECT, BOOT, DEBUG, OFF, TEST},
+    kunit,
+    machine::Machine,
+    measure, outgoing, paths, programs,
+    series::{self, Identity, Patch},
+    toolchain::Toolchain,
+    tree, user_tree,
+};
+use anyhow::{bail, ensure, Context, Result};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
+
+/// What the option may add to `.init.text`.
+const INIT_TEXT_LIMIT: i64 = 4096;
+
+const COMPONENT: &str = "init/initramfs_mount.init.o";
+
+/// The objects of `init/` that the series changes, where the option makes a difference.
+const CALLERS: &[&str] = &["init/initramfs.o", "init/do_mounts.o", "init/main.o"];
+
+/// The others, where it makes none.
+const OTHERS: &[&str] = &[
+    "fs/init.o",
+    "fs/namespace.o",
+    "kernel/umh.o",
+    "lib/decompress_bunzip2.o",
+    "lib/decompress_unlz4.o",
+];
+
+/// When a gate has something to say.
+#[derive(Clone, Copy, PartialEq)]
+pub enum When {
+    /// About the host's side, whatever the base.
+    Once,
+    /// About any tree with the series in it.
+    Always,
+    /// About the series, on each base.
+    Ours,
+    /// About what is sent to LKML, from the newest base.
+    Mailed,
+}
+
+/// A gate's name, when it is run, and what it does.
+pub type Gate = (&'static str, When, fn(&Fixture) -> Result<()>);
+
+/// In order: the first ones are the fastest.
+pub const GATES: &[Gate] = &[
+    ("host_format", When::Once, |_| cargo(&["fmt", "--check"])),
+    ("host_clippy", When::Once, |_| {
+        cargo(&["clippy", "-q", "--all-targets", "--", "-D", "warnings"])
+    }),
+    ("host_tests", When::Once, |_| cargo(&["test", "-q"])),
+    ("host_modules", When::Once, |_| modules()),
+    ("host_scripts", When::Once, |_| shellcheck()),
+    ("rustfmt", When::Always, rustfmt),
+    ("patch_and_unpatch", When::Ours, |fixture| user_tree::check(&fixture.base)),
+    ("checkpatch", When::Mailed, checkpatch),
+    ("kernel_doc", When::Mailed, kernel_doc),
+    ("sphinx", When::Mailed, sphinx),
+    ("kconfig", When::Ours, kconfig),
+    ("modpost", When::Always, modpost),
+    ("init_only", When::Always, init_only),
+    ("figures", When::Ours, figures),
+    ("cost", When::Always, measure::cost),
+    ("sparse", When::Mailed, sparse),
+    ("warnings", When::Always, warnings),
+    ("instrumented", When::Always, instrumented),
+    ("rustdoc", When::Mailed, rustdoc),
+];
+
+fn cargo(args: &[&str]) -> Result<()> {
+    let cargo = paths::given("CARGO").unwrap_or_else(|| "cargo".into());
+    output(Command::new(cargo).current_dir(paths::tool("")).args(args)).map(drop)
+}
+
+/// No module of this tool needs another one that needs it.
+fn modules() -> Result<()> {
+    let uses = regex::Regex::new(r"crate::(?:\{([^;]*)\};|(\w+))")?;
+    // What is in braces belongs to the module before them.
+    let items = regex::Regex::new(r"::\{[^}]*\}|::\w+")?;
+    let mut needs = Vec::new();
+    // The files of a folder are one module here.
+    for file in [scripts("src")?, scripts("src/situations")?].concat() {
+        let mut path = file.strip_prefix(paths::tool("src"))?.with_extension("");
+        if let Some(folder) = path.parent().filter(|folder| *folder != Path::new("")) {
+            path = folder.to_owned();
+        }
+        let name = path.to_string_lossy().into_owned();
+        if name == "main" {
+            continue;
+        }
+        let text = read(&file)?;
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for found in uses.captures_iter(text) {
+            let words = found.get(1).or(found.get(2)).map_or("", |found| found.as_str());
+            let words = items.replace_all(words, "");
+            let words = words.split(',').map(str::trim).filter(|word| !word.is_empty());
+            needs.extend(words.map(|word| (name.clone(), word.to_owned())));
+        }
+    }
+    loop {
+        // One that needs nothing more is in no cycle.
+        let left = needs.len();
+        let waiting: BTreeSet<_> = needs.iter().map(|(name, _)| name.clone()).collect();
+        needs.retain(|(_, needed)| waiting.contains(needed));
+        if needs.len() == left {
+            break;
+        }
+    }
+    ensure!(needs.is_empty(), "modules need each other: {needs:?}");
+    Ok(())
+}
+
+/// The scripts that run in guests are as shellcheck wants them.
+fn shellcheck() -> Result<()> {
+    let groups = programs::groups().map(|group| format!("programs/{group}"));
+    let dirs: Vec<_> = ["guest", "debian"].map(str::to_owned).into_iter().chain(groups).collect();
+    let mut check = Command::new(program("shellcheck", "shellcheck")?);
+    check.current_dir(paths::tool("")).arg("--severity=style");
+    for dir in &dirs {
+        check.args(scripts(dir)?.iter().filter(|file| file.extension().is_some_and(|e| e == "sh")));
+    }
+    check.arg(paths::top().join("tools/install-cargo"));
+    output(&mut check).map(drop)
+}
+
+/// The new files of the series that end so.
+fn new_files(base: &Base, suffix: &str) -> Result<BTreeSet<String>> {
+    let all = Base::all()?;
+    let release = base.release();
+    // A tree of somebody's own may be of a release between two of ours.
+    let nearest = all.iter().find(|base| base.name == release).or(all.last());
+    let series = Patch::series(nearest.unwrap_or(base))?;
+    let files = series.into_iter().flat_map(|patch| patch.new);
+    Ok(files.filter(|file| file.ends_with(suffix)).collect())
+}
+
+/// The files that a compiler may not warn of: all that the series touches, or of somebody's own tree
+/// those that it brings.
+fn ours(base: &Base) -> Result<BTreeSet<String>> {
+    if base.own {
+        return new_files(base, "");
+    }
+    base.files()
+}
+
+/// The kernel's formatting of our Rust.
+fn rustfmt(fixture: &Fixture) -> Result<()> {
+    let base = &fixture.base;
+    output(
+        Command::new(Toolchain::find()?.beside_rustc("rustfmt"))
+            .current_dir(&base.sources)
+            .args(["--check", "--edition", "2021"])
+            .args(new_files(base, ".rs")?),
+    )
+    .context("our Rust is not as rustfmt has it: run it, with the kernel's .rustfmt.toml")?;
+    Ok(())
+}
+
+/// Each patch through checkpatch, and there is somebody to look after each new file.
+fn checkpatch(fixture: &Fixture) -> Result<()> {
+    let base = &fixture.base;
+    let dir = tempfile::tempdir()?;
+    let who = Identity("A Developer".to_owned(), "developer@example.org".to_owned());
+    let trailer = format!("Signed-off-by: {} <{}>", who.0, who.1);
+    let commit = series::commit(base, &Patch::series(base)?, &who, Some(&[trailer]))?;
+    let mails = outgoing::format(base, &commit, dir.path(), &who, &[])?;
+    let said = Command::new(program("perl", "perl")?)
+        .current_dir(&base.sources)
+        .args(["scripts/checkpatch.pl", "--strict", "--no-summary", "--terse"])
+        // The sources have no history. The states of the unpacker have always had such names.
+        .arg("--ignore=FILE_PATH_CHANGES,UNKNOWN_COMMIT_ID,CAMELCASE")
+        .args(&mails)
+        .output()?;
+    let said = String::from_utf8_lossy(&said.stdout);
+    ensure!(said.trim().is_empty(), "checkpatch --strict has something to say:\n{said}");
+    ensure!(!mails.is_empty(), "there are no patches");
+    for file in new_files(base, "")? {
+        let mut get_maintainer = Command::new(base.sources.join("scripts/get_maintainer.pl"));
+        let get_maintainer = get_maintainer.current_dir(&base.sources).args([
+            "--no-git",
+            "--no-git-fallback",
+            "--norolestats",
+            "--nol",
+            "-f",
+            &file,
+        ]);
+        let found = output(get_maintainer)?;
+        ensure!(!found.trim().is_empty(), "nobody looks after {file}, says MAINTAINERS");
+    }
+    Ok(())
+}
+
+/// The options are found by the kernel's own parser from the top of this repo.
+fn kconfig(fixture: &Fixture) -> Result<()> {
+    fixture.machine(&BOOT)?;
+    let dir = tempfile::tempdir()?;
+    output(
+        Command::new(BOOT.dir(&fixture.base).join("scripts/kconfig/conf"))
+            .current_dir(paths::top())
+            .env("srctree", paths::top())
+            .env("KCONFIG_CONFIG", dir.path().join("config"))
+            .args(["--listnewconfig", "Kconfig"]),
+    )
+    .context("the kernel's conf can't read the Kconfig at the top of this repo")?;
+    Ok(())
+}
+
+/// Links the kernel once more, for modpost to see all of it.
+fn modpost(fixture: &Fixture) -> Result<()> {
+    fixture.machine(&BOOT)?;
+    let base = &fixture.base;
+    for file in ["vmlinux.o", "vmlinux", "vmlinux.symvers", "modules.builtin.modinfo"] {
+        let _ = fs::remove_file(BOOT.dir(base).join(file));
+    }
+    let log = BOOT.make_targets(base, "linking", &["vmlinux"])?;
+    ensure!(log.contains("MODPOST"), "modpost has not run");
+    let said = log.lines().filter(|line| line.contains("modpost:") || line.contains("mismatch"));
+    let said: Vec<_> = said.collect();
+    ensure!(said.is_empty(), "modpost has something to say:\n{}", said.join("\n"));
+    Ok(())
+}
+
+/// Bytes of init text, of init data, of other text and of other data.
+type Sizes = [i64; 4];
+
+/// All that the option brings is freed after boot, but for literals, and it is small.
+fn init_only(fixture: &Fixture) -> Result<()> {
+    fixture.machine(&BOOT)?;
+    let base = &fixture.base;
+    let toolchain = Toolchain::find()?;
+    let log = OFF.make_targets(base, "building init/ of", &["init/"])?;
+    about(&log, &ours(base)?)?;
+    let (on, off) = (BOOT.dir(base), OFF.dir(base));
+    println!("  what the option adds        init text  init data  resident text  resident data");
+    let print = |what: &str, [init_text, init_data, text, data]: &Sizes| {
+        println!("  {what:26} {init_text:10} {init_data:10} {text:14} {data:14}");
+    };
+    let mut all = Sizes::default();
+    for file in CALLERS.iter().chain([&COMPONENT]) {
+        let with = sizes(&sections(&toolchain, &on.join(file))?);
+        let without = match *file {
+            COMPONENT => Sizes::default(),
+            file => sizes(&sections(&toolchain, &off.join(file))?),
+        };
+        let added: Sizes = std::array::from_fn(|i| with[i] - without[i]);
+        print(file, &added);
+        all.iter_mut().zip(added).for_each(|(all, added)| *all += added);
+    }
+    print("in all", &all);
+    let mut bloat = Command::new(base.sources.join("scripts/bloat-o-meter"));
+    let bloat = output(bloat.arg(off.join("init/built-in.a")).arg(on.join("init/built-in.a")))?;
+    println!("  bloat-o-meter of init/: {}", bloat.lines().last().unwrap_or_default());
+    let undefined = undefined(&toolchain, &on.join(COMPONENT))?;
+    // core's `CStr` counts the NUL in and out, with CONFIG_RUST_OVERFLOW_CHECKS.
+    let panics = |name: &&str| name.contains("panicking") && !name.contains("_overflow");
+    let panics: Vec<_> = undefined.lines().filter(panics).collect();
+    ensure!(panics.is_empty(), "the component can panic:\n{}", panics.join("\n"));
+    let [init_text, _, text, _] = all;
+    ensure!(
+        init_text <= INIT_TEXT_LIMIT,
+        "{init_text} bytes of init text are more than {INIT_TEXT_LIMIT}"
+    );
+    ensure!(text <= 0, "{text} bytes of code outlive boot");
+    Ok(())
+}
+
+fn sizes(sections: &[(String, i64, String)]) -> Sizes {
+    let mut sizes = Sizes::default();
+    for (name, size, flags) in sections {
+        // What the linker makes use of, or leaves out, and tables that are freed after boot.
+        let dropped = [".discard", ".eh_frame", ".note", ".return_sites", ".retpoline_sites"];
+        let dropped = dropped.iter().any(|s| name.starts_with(s)) || name.contains("altinstr");
+        if flags.contains('A') && !dropped {
+            let kind = 2 * usize::from(!name.starts_with(".init"));
+            sizes[kind + usize::from(!flags.contains('X'))] += size;
+        }
+    }
+    sizes
+}
+
+/// Name, size and flags of the sections of an object.
+fn sections(toolchain: &Toolchain, file: &Path) -> Result<Vec<(String, i64, String)>> {
+    let said = output(Command::new(toolchain.program("llvm-readelf")).args(["-SW"]).arg(file))?;
+    let section = |line: &str| {
+        let (_, rest) = line.trim_start().strip_prefix('[')?.split_once(']')?;
+        let words: Vec<_> = rest.split_whitespace().collect();
+        let size = i64::from_str_radix(words.get(4)?, 16).ok()?;
+        let flags = words.get(6).filter(|flags| !flags.chars().all(|c| c.is_ascii_digit()));
+        Some((words[0].to_owned(), size, (*flags.unwrap_or(&"")).to_owned()))
+    };
+    Ok(said.lines().filter_map(section).collect())
+}
+
+/// The symbols that an object wants of others.
+fn undefined(toolchain: &Toolchain, object: &Path) -> Result<String> {
+    output(Command::new(toolchain.program("llvm-nm")).arg("--undefined-only").arg(object))
+}
+
+/// objtool has seen the component, and in user-mode Linux KASAN has.
+fn instrumented(fixture: &Fixture) -> Result<()> {
+    fixture.machine(&BOOT)?;
+    let dir = BOOT.dir(&fixture.base);
+    ensure!(has_section(&dir, ".orc_unwind")?, "objtool has not seen the component");
+    kunit::build_user_mode(&fixture.base)?;
+    is_sanitized(&fixture.base.dir.join(kunit::WITH))
+}
+
+/// The same in the kernel where objtool patches each return, and KASAN sees to each object.
+pub fn instrumented_debug(fixture: &Fixture) -> Result<()> {
+    fixture.machine(&DEBUG)?;
+    let dir = DEBUG.dir(&fixture.base);
+    ensure!(has_section(&dir, ".return_sites")?, "returns of the component stay as they are");
+    is_sanitized(&dir)
+}
+
+fn has_section(dir: &Path, wanted: &str) -> Result<bool> {
+    let sections = sections(&Toolchain::find()?, &dir.join(COMPONENT))?;
+    Ok(sections.iter().any(|(name, size, _)| name == wanted && *size > 0))
+}
+
+fn is_sanitized(dir: &Path) -> Result<()> {
+    let undefined = undefined(&Toolchain::find()?, &dir.join(COMPONENT))?;
+    ensure!(undefined.contains("__asan_"), "the component has been built without KASAN");
+    Ok(())
+}
+
+/// What there is to be reviewed.
+fn figures(fixture: &Fixture) -> Result<()> {
+    let base = &fixture.base;
+    let new = new_files(base, "")?;
+    let stat = base.git(&["diff", "--numstat", PRISTINE, "HEAD"])?;
+    let (mut changed, mut test, mut files) = (0, 0, 0);
+    for line in stat.lines() {
+        let words: Vec<_> = line.split('\t').collect();
+        let [added, removed, file] = words[..] else { bail!("git diff says {line}") };
+        if !new.contains(file) {
+            let lines = added.parse::<u32>()? + removed.parse::<u32>()?;
+            files += 1;
+            changed += lines;
+            test += if file.ends_with("_test.c") { lines } else { 0 };
+        }
+    }
+    let (mut rust, mut unsafes, mut c, mut tests) = (0, 0, 0, 0);
+    for file in new.iter().filter(|file| file.ends_with(".rs") || file.ends_with(".c")) {
+        let text = read(&paths::top().join(file))?;
+        let lines = text.lines().count();
+        if file.contains("_test.") || file.contains("selftests") {
+            tests += lines;
+        } else if file.ends_with(".c") {
+            c += lines;
+        } else {
+            rust += lines;
+            let kinds = ["unsafe {", "unsafe fn", "unsafe extern"];
+            unsafes += kinds.iter().map(|kind| text.matches(kind).count()).sum::<usize>();
+        }
+    }
+    println!("  changed lines in {files} files that exist    {changed}, {test} of them tests");
+    println!("  lines of new C files, without tests    {c}");
+    println!("  lines of Rust, without tests           {rust}");
+    println!("  unsafe blocks and functions in those   {unsafes}");
+    println!("  lines of new tests                     {tests}");
+    Ok(())
+}
+
+/// Builds what we touch with W=1 and CLIPPY=1, with the KUnit tests.
+fn warnings(fixture: &Fixture) -> Result<()> {
+    fixture.machine(&TEST)?;
+    let base = &fixture.base;
+    // All of it, or there would be nothing to warn of the second time.
+    let objects = TEST.dir(base);
+    let _ = fs::remove_dir_all(objects.join("init"));
+    let _ = fs::remove_file(objects.join("rust/kernel.o"));
+    let targets = [&["W=1", "CLIPPY=1", "init/", "rust/"], OTHERS].concat();
+    about(&TEST.make_targets(base, "linting", &targets)?, &ours(base)?)
+}
+
+fn rustdoc(fixture: &Fixture) -> Result<()> {
+    fixture.machine(&TEST)?;
+    let base = &fixture.base;
+    let _ = fs::remove_dir_all(TEST.dir(base).join("Documentation/output/rust/rustdoc/kernel"));
+    about(&TEST.make_targets(base, "rustdoc of", &["CLIPPY=1", "rustdoc"])?, &ours(base)?)
+}
+
+/// sparse has nothing to say of the C files that we touch which it would not say without us.
+fn sparse(fixture: &Fixture) -> Result<()> {
+    let base = &fixture.base;
+    fixture.machine(&BOOT)?;
+    let ours = sparse_of(&BOOT, base)?;
+    let theirs = sparse_of(&OFF, &base.beside("pristine", PRISTINE)?)?;
+    let new: Vec<_> = ours.difference(&theirs).cloned().collect();
+    ensure!(new.is_empty(), "sparse has something to say:\n{}", new.join("\n"));
+    Ok(())
+}
+
+/// What sparse says of those files, without the numbers of lines.
+fn sparse_of(kernel: &Kernel, base: &Base) -> Result<BTreeSet<String>> {
+    let sparse = program("sparse", "sparse")?;
+    // Debian's sparse is older than that keyword, which newer kernels ask it for.
+    let check = format!("CHECK={} -D__typeof_unqual__=__typeof__", sparse.display());
+    let targets = [&["C=2", &check], CALLERS, OTHERS].concat();
+    let log = kernel.make_targets(base, "sparse on", &targets)?;
+    ensure!(log.contains("  CHECK   "), "sparse has not run");
+    let sources = format!("{}/", base.sources.display());
+    let place = regex::Regex::new(r"(\.[ch]):\d+:\d+:")?;
+    let lines = log.lines().filter(|line| place.is_match(line) && !line.contains("note: "));
+    Ok(lines.map(|line| place.replace(&line.replace(&sources, ""), "$1:").into_owned()).collect())
+}
+
+/// The comments of what we touch that kernel-doc reads are as it wants them.
+fn kernel_doc(fixture: &Fixture) -> Result<()> {
+    let base = &fixture.base;
+    let files =
+        base.files()?.into_iter().filter(|file| file.ends_with(".c") || file.ends_with(".h"));
+    let mut kernel_doc = Command::new(base.sources.join("scripts/kernel-doc"));
+    output(kernel_doc.current_dir(&base.sources).args(["-none", "-Werror"]).args(files))
+        .context("kernel-doc has something to say")?;
+    Ok(())
+}
+
+/// The pages that we touch, with the kernel's settings and without the hundreds of others.
+fn sphinx(fixture: &Fixture) -> Result<()> {
+    let base = &fixture.base;
+    let dir = tempfile::tempdir()?;
+    // The kernel's extensions look for these names.
+    let pages = dir.path().join("Documentation");
+    make_dir(&pages)?;
+    let admin_guide = base.sources.join("Documentation/admin-guide");
+    for file in ["initramfs-mount.rst", "kernel-parameters.rst", "kernel-parameters.txt"] {
+        write(&pages.join(file), read(&admin_guide.join(file))?)?;
+    }
+    fs::copy(base.sources.join("MAINTAINERS"), dir.path().join("MAINTAINERS"))?;
+    let index = "Pages\n=====\n\n.. toctree::\n\n   initramfs-mount\n   kernel-parameters\n";
+    write(&pages.join("index.rst"), index)?;
+    output(
+        Command::new(program("sphinx-build", "python3-sphinx")?)
+            .current_dir(&base.sources)
+            .env("srctree", &base.sources)
+            .env("BUILDDIR", dir.path().join("out"))
+            .args(["-q", "-W", "--keep-going", "-b", "html", "-c", "Documentation"])
+            .arg(&pages)
+            .arg(dir.path().join("out")),
+    )
+    .context("Sphinx has something to say")?;
+    let index = read(&admin_guide.join("index.rst"))?;
+    let listed = index.lines().any(|line| line.trim() == "initramfs-mount");
+    ensure!(listed, "the admin guide's index does not list the page");
+    Ok(())
+}
+
+/// Fails if a compiler warns of one of these files.
+fn about(log: &str, files: &BTreeSet<String>) -> Result<()> {
+    let lines: Vec<_> = log.lines().collect();
+    for (i, line) in lines.iter().enumerate() {
+        let words = ["warning:", "error:", "-->"];
+        let place = words.iter().any(|word| line.contains(word));
+        if place && files.iter().any(|file| line.contains(&format!("{file}:"))) {
+            bail!("{}", lines[i.saturating_sub(1)..(i + 8).min(lines.len())].join("\n"));
+        }
+    }
+    Ok(())
+}
+
+/// Builds and boots each commit of the series, with and without the option, so that a bisection can
+/// end up at any of them.
+pub fn bisect(fixture: &Fixture) -> Result<()> {
+    let base = &fixture.base;
+    tree::prepare(base)?;
+    let there = base.beside("bisect", PRISTINE)?;
+    let commits =
+        base.git(&["log", "--reverse", "--format=%H %s", &format!("{PRISTINE}..HEAD")])?;
+    let count = commits.lines().count();
+    for (i, line) in commits.lines().enumerate() {
+        let (commit, subject) = line.split_once(' ').context("a commit without a subject")?;
+        println!("[{}/{count}] {subject}", i + 1);
+        output(git(&there.sources).args(["checkout", "-q", "-f", "--detach", commit]))?;
+        bisect_step(&there, false).with_context(|| format!("without the option: {subject}"))?;
+        if there.sources.join("init/Kconfig.initramfs_mount").is_file() {
+            bisect_step(&there, true).with_context(|| format!("with the option: {subject}"))?;
+        }
+    }
+    println!("Each of {count} commits builds without warnings and boots.");
+    Ok(())
+}
+
+fn bisect_step(base: &Base, on: bool) -> Result<()> {
+    let kernel = &BISECT[usize::from(on)];
+    let target = arch::current().image.rsplit('/').next().unwrap_or_default();
+    let log = kernel.make_targets(base, "building", &[target])?;
+    about(&log, &ours(base)?)?;
+    let machine = Machine {
+        initrd: Some(Archive::reporter("archive")?.finish().into()),
+        ..Machine::new(&kernel.image(base))
+    };
+    let report = Report::of(&machine)?;
+    if on {
+        report.is_root_mount("archive", "tmpfs")?;
+    } else {
+        report.is_rootfs("archive", base.has_nullfs())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What tests share: the kernels of a base, built when the first test wants them, and what is said
+//! of a boot.
+
+use crate::{
+    archive::{report, script},
+    base::Base,
+    disk::Disk,
+    kernel::{self, Kernel},
+    machine::{Boot, Machine},
+};
+use anyhow::{anyhow, bail, Context, Result};
+use libtest_mimic::{Failed, Trial};
+use std::{
+    collections::HashMap,
+    fmt::Display,
+    hash::Hash,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock},
+};
+
+/// How a console says that the kernel has given up.
+const PANIC: &str = "Kernel panic";
+
+/// Values that are made once, by whoever wants one first. All others get the same, or its error.
+pub struct Once<K, V>(Mutex<HashMap<K, Made<V>>>);
+
+type Made<V> = Arc<OnceLock<Result<V, String>>>;
+
+impl<K: Eq + Hash, V: Clone> Once<K, V> {
+    fn new() -> Self {
+        Self(Mutex::default())
+    }
+
+    /// Returns the value of a key, which `make` makes.
+    pub fn get(&self, key: K, make: impl FnOnce() -> Result<V>) -> Result<V> {
+        let cell = {
+            let mut cells = self.0.lock().map_err(|_| anyhow!("a test panicked"))?;
+            Arc::clone(cells.entry(key).or_default())
+        };
+        let mut first = false;
+        let value = cell.get_or_init(|| {
+            first = true;
+            make().map_err(|e| format!("{e:#}"))
+        });
+        match value {
+            Ok(value) => Ok(value.clone()),
+            Err(e) if first => bail!(e.clone()),
+            // Once is enough for a compiler's errors.
+            Err(e) => bail!("{}\n(as above)", e.lines().next().unwrap_or_default()),
+        }
+    }
+}
+
+/// What the tests of a base share.
+pub struct Fixture {
+    pub base: Base,
+    kernels: Once<&'static str, PathBuf>,
+    pub boots: Once<String, Arc<Boot>>,
+    images: Once<String, PathBuf>,
+    dir: tempfile::TempDir,
+}
+
+impl Fixture {
+    pub fn new(base: &Base) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            base: base.clone(),
+            kernels: Once::new(),
+            boots: Once::new(),
+            images: Once::new(),
+            dir: tempfile::tempdir().context("can't make a folder for disk images")?,
+        }))
+    }
+
+    /// A machine with a kernel, which is built if need be.
+    pub fn machine(&self, kernel: &'static Kernel) -> Result<Machine> {
+        if let Some(like) = kernel.like {
+            self.machine(like)?;
+        }
+        let image = self.kernels.get(kernel.name, || {
+            if kernel.name == kernel::BOOT.name {
+                kernel::build(&self.base)
+            } else {
+                kernel.build(&self.base)
+            }
+        })?;
+        Ok(Machine::new(&image))
+    }
+
+    /// An image, which `make` makes in the place it is given.
+    pub fn image(&self, name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+        self.images.get(name.to_owned(), || {
+            let image = self.dir.path().join(name);
+            make(&image)?;
+            Ok(image)
+        })
+    }
+
+    /// A disk that reports, as `disk`.
+    pub fn disk(&self) -> Result<PathBuf> {
+        self.image("disk.img", |image| {
+            let disk = Disk { fs: "ext4", mib: 16, init: ("sbin/init", &script(&report("disk"))) };
+            disk.make(image, |_| Ok(()))
+        })
+    }
+
+    /// A test of this base.
+    pub fn trial(
+        self: &Arc<Self>,
+        name: &str,
+        test: impl Fn(&Self) -> Result<()> + Send + 'static,
+    ) -> Trial {
+        let fixture = Arc::clone(self);
+        Trial::test(format!("{}::{name}", self.base.name), move || {
+            test(&fixture).map_err(|e| Failed::from(format!("{e:#}")))
+        })
+    }
+}
+
+/// What a guest has reported, with the console for the message of a failure.
+pub struct Report(pub Arc<Boot>);
+
+impl Report {
+    /// Boots a machine to its end, and makes sure that the kernel has nothing to complain of.
+    pub fn of(machine: &Machine) -> Result<Self> {
+        Ok(Self(Arc::new(machine.boot()?.check()?)))
+    }
+
+    pub fn check(&self, ok: bool, what: impl Display) -> Result<&Self> {
+        if ok {
+            return Ok(self);
+        }
+        bail!("{what}\n{}", self.0.text())
+    }
+
+    /// Makes sure that the guest has said this line.
+    pub fn says(&self, line: &str) -> Result<&Self> {
+        let is_there = self.0.guest.lines().any(|l| l == line);
+        self.check(is_there, format!("the guest does not say {line:?}"))
+    }
+
+    pub fn never_says(&self, part: &str) -> Result<&Self> {
+        let is_there = self.0.guest.contains(part);
+        self.check(!is_there, format!("the guest says {part:?}"))
+    }
+
+    pub fn logs(&self, part: &str) -> Result<&Self> {
+        let is_there = self.0.console.contains(part);
+        self.check(is_there, format!("the console has no {part:?}"))
+    }
+
+    pub fn never_logs(&self, part: &str) -> Result<&Self> {
+        let is_there = self.0.console.contains(part);
+        self.check(!is_there, format!("the console has {part:?}"))
+    }
+
+    /// What the guest says of something.
+    pub fn value(&self, key: &str) -> Result<&str> {
+        let prefix = format!("{key}: ");
+        let mut lines = self.0.guest.lines();
+        match lines.find_map(|line| line.strip_prefix(&prefix)) {
+            Some(value) => Ok(value),
+            None => bail!("the guest does not say its {key:?}\n{}", self.0.text()),
+        }
+    }
+
+    pub fn number(&self, key: &str) -> Result<u64> {
+        let value = self.value(key)?;
+        value.trim().parse().with_context(|| format!("{key} of the guest is no number"))
+    }
+
+    /// The archive is the root, in a mount of a type and with options, that can be left behind.
+    pub fn is_root_mount(&self, name: &str, fs: &str) -> Result<&Self> {
+        let fs_type = fs.split(' ').next().unwrap_or_default();
+        self.says(&format!("init: {name}"))?
+            .says("roots: 1")?
+            .says("console: yes")?
+            .says("pivot_root: ok")?
+            .says("umount: ok")?
+            .logs(&format!("initramfs_mount: / is the initramfs, {fs}"))?;
+        let root = self.value("root")?;
+        self.check(root.starts_with(&format!("{fs_type} rw")), format!("the root is {root:?}"))
+    }
+
+    /// The archive is in rootfs, as without the feature.
+    pub fn is_rootfs(&self, name: &str, has_nullfs: bool) -> Result<&Self> {
+        self.never_logs("initramfs_mount: / is")?
+            .says(&format!("init: {name}"))?
+            .says("roots: 1")?
+            .says(if has_nullfs { "pivot_root: ok" } else { "pivot_root: failed" })?;
+        let root = self.value("root")?;
+        self.check(root.starts_with("rootfs") || has_nullfs, format!("the root is {root:?}"))
+    }
+
+    /// The disk is the root, and nothing of an archive is in sight.
+    pub fn is_disk(&self) -> Result<&Self> {
+        self.says("init: disk")?
+            .says("roots: 1")?
+            .never_logs("initramfs_mount: / is")?
+            .never_says("file: ")?;
+        let root = self.value("root")?;
+        self.check(root.starts_with("ext4"), format!("the root is {root:?}"))
+    }
+
+    /// The kernel gave up, and said that it was for the archive.
+    pub fn is_panic_of_the_initramfs(&self) -> Result<&Self> {
+        let panic = self.0.console.lines().find(|line| line.contains(PANIC));
+        let names_it = panic.is_some_and(|panic| panic.contains("initramfs"));
+        self.check(self.0.guest.is_empty(), "something of the archive was run")?
+            .check(names_it, "no panic that names the initramfs")
+    }
+}

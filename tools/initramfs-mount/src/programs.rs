@@ -1,0 +1,495 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What people run in an initramfs, and what it comes to without the feature and with it. Each is a
+//! file `programs/GROUP/NAME.sh` with a head that says what it is:
+//!
+//! - `title:` for readers;
+//! - `says:` a line that it must say to have worked;
+//! - `stock:` what it fails with without the feature, where there is no nullfs;
+//! - `always:` what it fails with, with the feature, too;
+//! - `test:` that it is in `make test`, and not only in `make test-all`;
+//! - `image:`, `append:`, `type:` which image of Debian's tools is booted, with what on the command
+//!   line, and what is typed there behind what it asks.
+
+use crate::{
+    archive::{self, noise, padded, script, Archive},
+    base::Base,
+    cmd::{make_dir, output, program, read, read_bytes, write},
+    containers, debian,
+    disk::{copy, Disk},
+    harness::{Fixture, Report},
+    kernel::{self, Kernel, BOOT, DISTRIBUTION},
+    machine::{Boot, Initrd, Machine},
+    paths, virtme,
+};
+use anyhow::{bail, ensure, Context, Result};
+use libtest_mimic::{Failed, Trial};
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, Mutex},
+};
+
+/// How many MiB an archive has that have to come back.
+const BALLAST: usize = 64;
+
+/// Runs it and returns what is worth telling.
+type How = fn(&Run) -> Result<String>;
+
+/// A program, or something that is done with it.
+struct Program {
+    group: &'static str,
+    name: String,
+    text: String,
+    run: How,
+}
+
+impl Program {
+    /// What its head says of something, which may be several lines.
+    fn head(&self, key: &str) -> Vec<&str> {
+        let lines = self.text.lines().filter_map(|line| {
+            line.strip_prefix("# ")?.strip_prefix(key)?.strip_prefix(':').map(str::trim)
+        });
+        lines.collect()
+    }
+}
+
+/// A program that is run, without the feature or with it.
+struct Run<'a> {
+    fixture: &'a Fixture,
+    program: &'a Program,
+    on: bool,
+    /// What else is run in the same boot.
+    beside: &'a str,
+}
+
+/// The groups, what they are for, and how one of their programs is run.
+const GROUPS: &[(&str, &str, How)] = &[
+    ("container", "Containers in a small initramfs, and what pivot_root is for", |run| {
+        run.in_small_initramfs()
+    }),
+    ("leave", "Leaving for a disk", |run| run.leave()),
+    ("debian", "A whole Debian in its initramfs, systemd as /init", |run| run.in_debian()),
+    ("kexec", "kexec", |run| run.kexec()),
+    ("image", "Debian on a disk, with the images that its tools make", |run| run.image()),
+    ("virtme", "virtme-ng", |run| run.virtme()),
+];
+
+/// The groups of programs.
+pub fn groups() -> impl Iterator<Item = &'static str> {
+    GROUPS.iter().map(|(group, ..)| *group)
+}
+
+/// What a group is for.
+pub fn heading(group: &str) -> &str {
+    GROUPS.iter().find(|(name, ..)| *name == group).map_or(group, |(_, heading, _)| heading)
+}
+
+fn all() -> Result<Vec<Program>> {
+    let mut all = Vec::new();
+    for (group, _, run) in GROUPS {
+        for file in archive::scripts(&format!("programs/{group}"))? {
+            let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            if name != "lib" {
+                all.push(Program { group, name, text: read(&file)?, run: *run });
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// What a program came to.
+pub struct Outcome {
+    pub base: String,
+    /// Where it stands among all programs.
+    pub position: usize,
+    pub group: &'static str,
+    pub title: String,
+    pub on: bool,
+    /// What is worth telling, or what went wrong, in the first line.
+    pub result: Result<String, String>,
+    pub expected: bool,
+    pub log: PathBuf,
+}
+
+/// Returns the tests of a base: those of `make test`, or all. What each comes to goes to `outcomes`.
+pub fn trials(
+    fixture: &Arc<Fixture>,
+    everything: bool,
+    outcomes: &Arc<Mutex<Vec<Outcome>>>,
+) -> Result<Vec<Trial>> {
+    let mut trials = Vec::new();
+    let all = all()?;
+    let debian: Vec<_> = all.iter().filter(|program| program.group == "debian").collect();
+    let debian: Vec<_> = debian.iter().map(|program| program.name.clone()).collect();
+    let debian = debian.join(",");
+    for (position, program) in all.into_iter().enumerate() {
+        let program = Arc::new(program);
+        for on in [true, false] {
+            if !everything && program.head("test").is_empty() {
+                continue;
+            }
+            let (program, outcomes) = (Arc::clone(&program), Arc::clone(outcomes));
+            let (fixture, beside) = (Arc::clone(fixture), debian.clone());
+            let off = if on { "" } else { "_when_off" };
+            let name = format!("{}::{}::{}{off}", fixture.base.name, program.group, program.name);
+            trials.push(Trial::test(name, move || {
+                let run = Run { fixture: &fixture, program: &program, on, beside: &beside };
+                let result = (program.run)(&run).map_err(|e| format!("{e:#}"));
+                let judged = program.judge(&fixture.base, on, &result);
+                let outcome = Outcome {
+                    base: fixture.base.name.clone(),
+                    position,
+                    group: program.group,
+                    title: program.head("title").join(" "),
+                    on,
+                    result,
+                    expected: judged.is_ok(),
+                    log: run.log(),
+                };
+                if let Ok(mut outcomes) = outcomes.lock() {
+                    outcomes.push(outcome);
+                }
+                judged.map_err(|e| Failed::from(format!("{e:#}")))
+            }));
+        }
+    }
+    Ok(trials)
+}
+
+impl Program {
+    /// Makes sure that a result is what is expected.
+    fn judge(&self, base: &Base, on: bool, result: &Result<String, String>) -> Result<()> {
+        let (stock, always) = (self.head("stock").pop(), self.head("always").pop());
+        match (stock.filter(|_| !on && !base.has_nullfs()).or(always), result) {
+            (None, Ok(_)) => Ok(()),
+            (None, Err(e)) => bail!(e.clone()),
+            (Some(what), Ok(_)) => bail!("works, and should fail with {what:?}"),
+            (Some(what), Err(e)) => {
+                let brief = e.lines().next().unwrap_or_default().to_lowercase();
+                let brief = brief.replace("pivot root", "pivot_root");
+                ensure!(brief.contains(what), "fails otherwise than with {what:?}: {e}");
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Run<'_> {
+    /// The name of the boot that it is run in.
+    fn boot_name(&self) -> String {
+        match self.program.group {
+            group @ ("container" | "debian") => group.to_owned(),
+            group => format!("{group}-{}", self.program.name),
+        }
+    }
+
+    /// Where what was said in that boot is kept.
+    fn log(&self) -> PathBuf {
+        let value = if self.on { "on" } else { "off" };
+        self.fixture.base.log(&format!("programs/{}-{value}.log", self.boot_name()))
+    }
+
+    fn machine(&self, kernel: &'static Kernel) -> Result<Machine> {
+        let feature = format!("initramfs_mount={}", u8::from(self.on));
+        Ok(self.fixture.machine(kernel)?.append(&feature))
+    }
+
+    /// Boots a machine, once however many ask for it.
+    fn boot(&self, machine: impl FnOnce() -> Result<Machine>) -> Result<Arc<Boot>> {
+        let key = format!("{} {}", self.boot_name(), self.on);
+        self.fixture.boots.get(key, || {
+            let boot = machine()?.boot()?;
+            write(&self.log(), boot.text())?;
+            Ok(Arc::new(boot.check()?))
+        })
+    }
+
+    /// Finds out in what a guest has said how its part went.
+    fn part(&self, boot: &Boot) -> Result<String> {
+        let name = &self.program.name;
+        let Some((_, rest)) = boot.guest.rsplit_once(&format!("== {name}\n")) else {
+            bail!("not reached\n{}", boot.text());
+        };
+        let (said, status) = rest.split_once(&format!("== {name}: ")).unwrap_or((rest, "no end"));
+        let status = status.lines().next().unwrap_or_default();
+        let wanted = self.program.head("says");
+        let missing = wanted.iter().find(|line| !said.lines().any(|said| said == **line));
+        let lines = || said.lines().rev().filter(|line| !line.trim().is_empty());
+        let telling = ["pivot", "busy", "denied", "rror"];
+        let line = telling
+            .iter()
+            .find_map(|word| lines().find(|line| line.to_lowercase().contains(word)))
+            .or_else(|| lines().next());
+        match (status, line, missing) {
+            ("0", _, None) => Ok(String::new()),
+            ("0", _, Some(missing)) => bail!("does not say {missing:?}\n{said}\n{}", boot.text()),
+            (_, Some(line), _) => bail!("{}\n{}", line.trim(), boot.text()),
+            (status, ..) => bail!("fails, with status {status}\n{}", boot.text()),
+        }
+    }
+
+    fn in_small_initramfs(&self) -> Result<String> {
+        let boot = self.boot(|| {
+            let archive = Archive::running("containers")?.programs(&[
+                ("runc", "runc"),
+                ("crun", "crun"),
+                ("bwrap", "bubblewrap"),
+                ("setpriv", "util-linux"),
+                ("wipefs", "util-linux"),
+                ("ip", "iproute2"),
+            ])?;
+            let archive = add_mounts(add_mounts(containers::add(archive)?, "")?, "c/rootfs/")?;
+            let archive = archive.scripts("programs/container", "programs")?;
+            Ok(Machine {
+                initrd: Some(archive.finish().into()),
+                disk: Some(self.fixture.disk()?),
+                mib: 512,
+                seconds: 300,
+                ..self.machine(&BOOT)?
+            })
+        })?;
+        self.part(&boot)
+    }
+
+    fn leave(&self) -> Result<String> {
+        let report = Report(self.boot_leave(self.on)?);
+        report.says("init: disk")?;
+        let mounts = |when: &str| -> BTreeSet<&str> {
+            let prefix = format!("{when} mount: ");
+            let lines = report.0.guest.lines();
+            lines.filter_map(|line| line.strip_prefix(&prefix)?.split(' ').next()).collect()
+        };
+        let (before, after) = (mounts("before"), mounts("after"));
+        report.check(!after.is_empty(), "the mounts are not told")?;
+        let new: Vec<_> = after.difference(&before).collect();
+        report.check(new.is_empty(), format!("there are new mounts: {new:?}"))?;
+        if self.on {
+            // But for what a mount and the kernel's own lists of free pages come to.
+            as_free_as(&report, &Report(self.boot_leave(false)?), 1 << 10)?;
+        }
+        Ok(format!("{} MiB free", report.number("free")? >> 10))
+    }
+
+    fn boot_leave(&self, on: bool) -> Result<Arc<Boot>> {
+        let run = Run { on, ..*self };
+        run.boot(|| {
+            let disk = self.fixture.image("arrive.img", |image| {
+                let init = script("exec /guest/arrive.sh");
+                let disk = Disk { fs: "ext4", mib: 64, init: ("sbin/init", &init) };
+                disk.make(image, put_mounts)
+            })?;
+            let archive = Archive::system()?
+                .programs(&[
+                    ("switch_root", "util-linux"),
+                    ("/usr/lib/klibc/bin/run-init", "klibc-utils"),
+                ])?
+                .scripts("programs/leave", "programs")?
+                .script("init", &format!("exec /programs/{}.sh", self.program.name))
+                .file("ballast", 0o644, &noise(BALLAST << 20));
+            Ok(Machine {
+                initrd: Some(add_mounts(archive, "")?.finish().into()),
+                disk: Some(disk),
+                mib: 512,
+                ..run.machine(&BOOT)?
+            })
+        })
+    }
+
+    fn in_debian(&self) -> Result<String> {
+        let boot = self.boot(|| self.debian(self.beside))?;
+        self.part(&boot)
+    }
+
+    fn kexec(&self) -> Result<String> {
+        let boot = self.boot(|| Ok(self.debian("kexec")?.append("retain_initrd")))?;
+        self.part(&boot)
+    }
+
+    /// A machine with the small Debian as its initramfs, and a disk with the kernel.
+    fn debian(&self, programs: &str) -> Result<Machine> {
+        let machine = self.machine(&DISTRIBUTION)?;
+        let initrd = self.fixture.image("debian.cpio", |initrd| {
+            copy(&debian::archive()?, initrd)?;
+            let mut file = File::options().append(true).open(initrd)?;
+            Ok(file.write_all(&debian_addition()?.finish())?)
+        })?;
+        let disk = self.fixture.image("debian.img", |image| {
+            let disk = Disk { fs: "ext4", mib: 64, init: ("sbin/init", "") };
+            disk.make(image, |root| copy(&machine.kernel, &root.join("boot/vmlinuz")))
+        })?;
+        Ok(Machine {
+            initrd: Some(Initrd::File(initrd)),
+            disk: Some(disk),
+            mib: 4096,
+            cpus: 2,
+            seconds: 900,
+            ..machine.append(&format!("programs={programs} {NO_GETTY}"))
+        })
+    }
+
+    /// Boots an image of Debian's tools to a login on a disk.
+    fn image(&self) -> Result<String> {
+        let file = self.program.head("image").join(" ");
+        let append = self.program.head("append").join(" ");
+        let log_in = ["login: | root", "# | sh /guest/logged_in.sh"];
+        let stops = self.program.head("type");
+        let talk = stops.iter().chain(&log_in).filter_map(|line| line.split_once('|'));
+        let talk =
+            talk.map(|(asked, typed)| (asked.trim().to_owned() + " ", typed.trim().to_owned()));
+        let talk: Vec<_> = talk.collect();
+        let boot = |on: bool| {
+            let run = Run { on, ..*self };
+            run.boot(|| {
+                let dir = debian::install(&self.fixture.base)?;
+                let archive = Archive::new().scripts("guest", "guest")?;
+                let mut initrd = archive.file("ballast", 0o644, &noise(BALLAST << 20)).finish();
+                initrd = padded(initrd, 4);
+                initrd.extend(read_bytes(&dir.join(&file))?);
+                Ok(Machine {
+                    initrd: Some(initrd.into()),
+                    disk: Some(dir.join("disk.img")),
+                    talk: talk.clone(),
+                    mib: 1024,
+                    cpus: 2,
+                    seconds: 600,
+                    ..run
+                        .machine(&DISTRIBUTION)?
+                        .append(&format!("root=/dev/vda rw {NO_GETTY} {append}"))
+                })
+            })
+        };
+        let report = Report(boot(self.on)?);
+        report.says("running")?.says("ext4")?;
+        if !stops.is_empty() {
+            let root = |line: &&str| line.starts_with("stop: ") && line.contains(" / / ");
+            let root = report.0.guest.lines().find(root).unwrap_or_default();
+            let is_one =
+                [" - tmpfs ", " - ramfs ", " - rootfs "].iter().any(|fs| root.contains(fs));
+            report.check(is_one, format!("the shell's root is {root:?}"))?;
+        }
+        // The types of the mounts below the disk, which were all there before. systemd, in dracut's
+        // image, leaves with pivot_root and unmounts what it came from. run-init moves the disk over
+        // what it came from, which stays as an empty mount: with the feature a ramfs, as root= is
+        // given.
+        let (nullfs, dracut) = (self.fixture.base.has_nullfs(), file == "dracut.img");
+        let mut wanted = vec![
+            ("nullfs", nullfs),
+            ("rootfs", self.on || !nullfs || !dracut),
+            ("ramfs", self.on && !dracut),
+        ];
+        wanted.retain(|(_, wanted)| *wanted);
+        let wanted: Vec<_> = wanted.iter().map(|(fs, _)| *fs).collect();
+        let mounts = report.0.guest.lines().filter(|line| line.starts_with("mount: "));
+        // No path leads to them.
+        let below = mounts.filter_map(|line| line.strip_suffix(' ')?.split(' ').nth(4));
+        let below: Vec<_> = below.collect();
+        let what = format!("below the root there are {below:?}, and not {wanted:?}");
+        report.check(below == wanted, what)?;
+        if self.on {
+            // A whole system is never twice the same: half of what a root that stays would take.
+            as_free_as(&report, &Report(boot(false)?), (BALLAST as u64) << 9)?;
+        }
+        Ok(format!("{} MiB free, below it {}", report.number("free")? >> 10, below.join(", ")))
+    }
+
+    fn virtme(&self) -> Result<String> {
+        let log = self.log();
+        make_dir(log.parent().unwrap_or(Path::new("/")))?;
+        let kernel = self.fixture.machine(&BOOT)?.kernel;
+        let feature = format!("initramfs_mount={}", u8::from(self.on));
+        if self.program.name == "shell" {
+            let works = self.on || self.fixture.base.has_nullfs();
+            virtme::check_shell(&self.fixture.base, &kernel, &feature, &log, works)?;
+        } else {
+            virtme::check_force_initramfs(&kernel, &feature, &log)?;
+        }
+        Ok(String::new())
+    }
+}
+
+/// systemd would ask for a login at the port that the guest says things on.
+const NO_GETTY: &str = "systemd.mask=serial-getty@hvc0.service";
+
+/// What comes behind the archive of the small Debian.
+fn debian_addition() -> Result<Archive> {
+    let service = read(&paths::tool("guest/debian.service"))?;
+    let unit = "etc/systemd/system/programs.service";
+    let wants = "etc/systemd/system/multi-user.target.wants";
+    let dockerfile = "FROM local/test\nRUN echo built here > /tmp/built\n\
+                      CMD [\"/bin/cat\", \"/tmp/built\"]\n";
+    Ok(add_mounts(containers::add(Archive::new())?, "c/rootfs/")?
+        .scripts("guest", "guest")?
+        .scripts("programs/debian", "programs")?
+        .scripts("programs/kexec", "programs")?
+        // Debian has its libraries.
+        .copy(&debian::mounts()?, "usr/local/bin/mounts")?
+        .dir("images")
+        .dir("images/build")
+        .file("images/build/Dockerfile", 0o644, dockerfile.as_bytes())
+        .file(unit, 0o644, service.as_bytes())
+        .symlink(&format!("{wants}/programs.service"), "../programs.service"))
+}
+
+/// Adds the helper that lists mounts, with its libraries, to an archive in the folder `root`.
+fn add_mounts(archive: Archive, root: &str) -> Result<Archive> {
+    let mounts = debian::mounts()?;
+    let mut archive = archive.copy(&mounts, &format!("{root}bin/mounts"))?;
+    for file in archive::with_libraries(&mounts)?.iter().skip(1) {
+        let name = format!("{root}{}", file.to_string_lossy().trim_start_matches('/'));
+        archive = archive.parents(&name).copy(file, &name)?;
+    }
+    Ok(archive)
+}
+
+/// The same for a disk.
+fn put_mounts(root: &Path) -> Result<()> {
+    let mounts = debian::mounts()?;
+    copy(&mounts, &root.join("bin/mounts"))?;
+    let libraries = archive::with_libraries(&mounts)?;
+    let mut libraries = libraries.iter().skip(1);
+    libraries.try_for_each(|file| copy(file, &root.join(file.strip_prefix("/").unwrap_or(file))))
+}
+
+/// Makes sure that as much memory is free as without the feature, but for `slack` KiB.
+fn as_free_as(report: &Report, stock: &Report, slack: u64) -> Result<()> {
+    let (free, stock) = (report.number("free")?, stock.number("free")?);
+    let what = format!("{free} KiB are free, and {stock} KiB without the feature");
+    report.check(free + slack >= stock, what).map(drop)
+}
+
+/// Boots the kernel of a Debian package from a disk that the package has been unpacked to, and with
+/// an archive.
+pub fn packages(fixture: &Fixture) -> Result<()> {
+    let built = kernel::packages(&fixture.base)?;
+    let is_image = |path: &&PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("linux-image-") && !name.contains("-dbg")
+    };
+    let package = built.iter().find(is_image).context("there is no package linux-image-*")?;
+    let unpack = |root: &Path| {
+        let dpkg = program("dpkg-deb", "dpkg")?;
+        output(Command::new(dpkg).arg("-x").arg(package).arg(root)).map(drop)
+    };
+    let dir = tempfile::tempdir()?;
+    unpack(dir.path())?;
+    let kernel = dir.path().join("boot").read_dir()?.flatten().map(|file| file.path());
+    let kernel = kernel.filter(|path| path.to_string_lossy().contains("/vmlinuz-")).max();
+    let kernel = kernel.context("the package has no kernel")?;
+    let disk = fixture.image("package.img", |image| {
+        let init = script("exec /guest/debian_package.sh");
+        Disk { fs: "ext4", mib: 128, init: ("sbin/init", &init) }.make(image, unpack)
+    })?;
+    let machine = Machine::new(&kernel).append("root=/dev/vda");
+    let machine = Machine { disk: Some(disk), ..machine };
+    Report::of(&machine)?
+        .says("init: disk")?
+        .says("CONFIG_INITRAMFS_MOUNT=y")?
+        .says("kernel: there")?;
+    let archive = Archive::reporter("archive")?.finish();
+    let machine = Machine { initrd: Some(archive.into()), ..machine };
+    Report::of(&machine)?.is_root_mount("archive", "ramfs").map(drop)
+}

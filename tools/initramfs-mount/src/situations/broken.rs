@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A broken archive is not run, and nothing of it stays.
+
+use super::*;
+use crate::archive::{compress, noise, padded, COMPRESSIONS};
+use anyhow::ensure;
+
+pub fn all() -> Vec<Situation> {
+    let mut all = situations([
+        boot("compressed", |_| Ok(half(&compress("gzip", &big(4)?)?))).panics().logs(BROKEN),
+        boot("larger_than_the_mount", |_| big(16)).with("rootflags=size=8M").panics().logs(BROKEN),
+        boot("larger_than_the_mount_compressed", |_| compress("zstd", &big(16)?))
+            .with("rootflags=size=8M")
+            .panics()
+            .logs(BROKEN),
+        boot("more_files_than_the_mount_may_have", |_| {
+            let add = |archive: Archive, i| archive.file(&format!("file{i}"), 0o644, b"");
+            Ok((0..2000).fold(Archive::reporter("half")?, add).finish())
+        })
+        .with("initramfs_options=nr_inodes=1k")
+        .panics(),
+        boot("plain", half_of_big).panics().logs(BROKEN),
+        boot("second_of_two", |_| Ok([first()?, half(&second())].concat())).panics().logs(BROKEN),
+        boot("second_of_two_compressed", |_| {
+            let first = padded(compress("gzip", &first()?)?, 4);
+            Ok([first, half(&compress("xz", &second())?)].concat())
+        })
+        .panics()
+        .logs(BROKEN),
+        boot("second_of_two_lz4", |_| {
+            // The kernel decompresses them as one.
+            let second = Archive::new().file("x", 0o644, &[b'x'; 99]).finish();
+            let second = compress("lz4", &second)?;
+            Ok([&compress("lz4", &first()?)?, &second[..second.len() - 9]].concat())
+        })
+        .panics()
+        .logs(BROKEN),
+        boot("second_of_two_in_its_header", |_| cut_in_its_header()).panics().logs(BROKEN),
+        boot("second_of_two_in_one_gzip", |_| compress("gzip", &cut_in_its_header()?))
+            .panics()
+            .logs(BROKEN),
+        boot("checksum_of_xz", |_| {
+            let packed = compress("xz", &first()?)?;
+            // The index and the footer are the last 28 bytes or so; the block's CRC32 precedes them.
+            let at = packed.len() - 36;
+            Ok((at..at + 12).fold(packed, |packed, at| flipped(packed, at, 0x55)))
+        })
+        .panics()
+        .logs(BROKEN),
+        boot("checksum_of_cpio", |_| {
+            Ok(Archive::reporter("half")?.file_with_sum("sum", b"summed", false).finish())
+        })
+        .panics()
+        .logs(BROKEN),
+        // Zeros may come before an archive, but so many that it begins at a multiple of 4.
+        boot("misaligned", |_| {
+            let second = Archive::new().file("x", 0o644, b"x").finish();
+            Ok([first()?, vec![0], second].concat())
+        })
+        .panics()
+        .logs(BROKEN),
+        boot("gzip_then_the_disk", |_| Ok(half(&compress("gzip", &big(2)?)?)))
+            .disk()
+            .boots_disk()
+            .logs(BROKEN),
+        boot("zstd_then_the_disk", |_| Ok(half(&compress("zstd", &big(2)?)?)))
+            .disk()
+            .boots_disk()
+            .logs(BROKEN),
+        boot("plain_then_the_disk", half_of_big).disk().boots_disk().logs(BROKEN),
+        boot("is_run_when_off", half_of_big).with("initramfs_mount=0").boots_rootfs("half"),
+        // As when a bit of its magic number has changed. The panic is that there is no root.
+        boot("not_an_archive_after_microcode", |_| Ok(microcode_and_noise())).panics(),
+        boot("not_an_archive_after_microcode_then_the_disk", |_| Ok(microcode_and_noise()))
+            .disk()
+            .boots_disk()
+            .logs("rootfs image is not initramfs ("),
+        boot("not_an_archive", |_| Ok(noise(8192))).disk().boots_disk(),
+        // The kernel with the built-in archive has no LZ4.
+        boot("not_configured", |_| compress("lz4", &first()?))
+            .built_in()
+            .boots_root("builtin", "tmpfs")
+            .logs("compression method lz4 not configured"),
+        boot("second_not_configured", |_| {
+            let second = Archive::new().file("x", 0o644, b"x").finish();
+            Ok([first()?, compress("lz4", &second)?].concat())
+        })
+        .built_in()
+        .boots_root("builtin", "tmpfs")
+        .logs("compression method lz4 not configured"),
+    ]);
+    for from_end in [1, 4, 5, 8] {
+        let bent = boot(format!("gzip_{from_end}_from_its_end"), move |_| {
+            let packed = compress("gzip", &first()?)?;
+            let at = packed.len() - from_end;
+            Ok(flipped(packed, at, 1))
+        });
+        all.push(bent.panics().logs(BROKEN).into());
+    }
+    // Wherever an archive ends, but for between two entries, since there need not be a trailer.
+    for (name, from_header) in [
+        ("in_the_last_files_data", -1),
+        ("in_its_name", -7),
+        ("in_its_header", -60),
+        ("behind_the_first_byte_of_the_trailers_header", 1),
+        ("in_the_trailers_header", 50),
+        ("in_the_trailers_name", 115),
+        ("before_the_nul_of_that", 120),
+    ] {
+        let cut = boot(format!("ends_{name}"), move |_| cut_at(from_header));
+        all.push(cut.panics().logs(BROKEN).into());
+    }
+    for (name, from_header) in [("the_trailer", 0), ("padding", 121), ("a_zero", 124)] {
+        let cut = boot(format!("ends_before_{name}_and_is_whole"), move |_| cut_at(from_header));
+        all.push(cut.boots_root("half", "tmpfs").into());
+    }
+    for (how, ..) in COMPRESSIONS {
+        // Also where nothing but the checksum at its end is missing.
+        for (name, left) in [("half", None), ("without_its_end", Some(64))] {
+            let cut = boot(format!("{how}_{name}"), move |_| {
+                let packed = compress(how, &big(1)?)?;
+                Ok(left.map_or(half(&packed), |left| packed[..packed.len() - left].to_vec()))
+            });
+            all.push(cut.disk().boots_disk().and(|report, _| says_what_is_broken(report)).into());
+        }
+    }
+    all.push(code("memory_comes_back", |fixture| {
+        let without = free_on_disk(fixture, alone(""))?;
+        let archive = big(BIG_MIB)?;
+        let cut = archive[..archive.len() - 1024].to_vec();
+        let with = free_on_disk(fixture, boot("", move |_| Ok(cut.clone())))?;
+        ensure!(
+            with + (4 << 10) >= without,
+            "{with} KiB are free, and {without} without an archive"
+        );
+        Ok(())
+    }));
+    all
+}
+
+/// The message of today: which one depends on if anything was unpacked.
+fn says_what_is_broken(report: &Report) -> Result<()> {
+    let messages = [BROKEN, "rootfs image is not initramfs ("];
+    let found = messages.iter().any(|message| report.0.console.contains(message));
+    report
+        .check(found, "the console does not say that the archive is broken")?
+        .never_says("half")?;
+    Ok(())
+}
+
+/// Whole up to the init, and then enough for it to be seen when it is there.
+fn big(mib: usize) -> Result<Vec<u8>> {
+    let archive = Archive::reporter("half")?.file("marker-whole", 0o644, &noise(mib << 20));
+    Ok(archive.finish())
+}
+
+/// That, cut off behind its init.
+pub fn half_of_big(_: &Fixture) -> Result<Vec<u8>> {
+    Ok(half(&big(2)?))
+}
+
+fn first() -> Result<Vec<u8>> {
+    Ok(Archive::reporter("first")?.finish())
+}
+
+fn second() -> Vec<u8> {
+    Archive::new().file("second", 0o644, &noise(1 << 20)).finish()
+}
+
+fn cut_in_its_header() -> Result<Vec<u8>> {
+    let second = Archive::new().file("x", 0o644, b"x").finish();
+    Ok([&first()?, &second[..60]].concat())
+}
+
+/// An archive up to so far from where its trailer begins.
+fn cut_at(from_header: isize) -> Result<Vec<u8>> {
+    let archive = Archive::reporter("half")?.file("last", 0o644, b"last");
+    let header = archive.open().len();
+    Ok(archive.finish()[..header.saturating_add_signed(from_header)].to_vec())
+}
+
+fn flipped(mut bytes: Vec<u8>, at: usize, bits: u8) -> Vec<u8> {
+    bytes[at] ^= bits;
+    bytes
+}
+
+/// What a flipped bit in the magic of the main archive leaves.
+pub fn microcode_and_noise() -> Vec<u8> {
+    let microcode = Archive::new().dir("kernel").file("kernel/microcode", 0o644, &noise(1000));
+    [microcode.finish(), noise(8192)].concat()
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A kernel with an archive in it.
+
+use super::*;
+use crate::archive::{compress, noise};
+
+pub fn all() -> Vec<Situation> {
+    situations([
+        alone("is_the_root")
+            .built_in()
+            .boots_root("builtin", "tmpfs")
+            .says("file: /marker-builtin"),
+        alone("is_in_rootfs_when_off").built_in().with("initramfs_mount=0").boots_rootfs("builtin"),
+        boot("and_external", |_| {
+            let external = Archive::reporter("external")?.file("marker-external", 0o644, b"x");
+            Ok(external.finish())
+        })
+        .built_in()
+        .boots_root("external", "tmpfs")
+        .says("file: /marker-builtin")
+        .says("file: /marker-external"),
+        is_left("and_broken_external", |_| {
+            let open = external()?;
+            Ok(open[..open.len() - 512].to_vec())
+        }),
+        is_left("and_broken_gzip", |_| Ok(compress("gzip", &external()?)?[..2000].to_vec())),
+        // There is no way back for what is in the kernel but into rootfs, as ever.
+        alone("larger_than_the_mount")
+            .built_in()
+            .with("initramfs_options=size=256k")
+            .boots_rootfs("builtin")
+            .says("console: yes")
+            .logs("initramfs_mount: built-in archive: "),
+    ])
+}
+
+fn external() -> Result<Vec<u8>> {
+    let external = Archive::reporter("external")?.file("marker-external", 0o644, &noise(4096));
+    Ok(external.open())
+}
+
+/// With a broken external one.
+fn is_left(
+    name: &str,
+    broken: impl Fn(&Fixture) -> Result<Vec<u8>> + Send + Sync + 'static,
+) -> Outcome {
+    boot(name, broken)
+        .built_in()
+        .boots_root("builtin", "tmpfs")
+        .says("file: /marker-builtin")
+        .never_says("external")
+        .logs(BROKEN)
+}

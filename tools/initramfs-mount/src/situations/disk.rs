@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A system that has its root elsewhere.
+
+use super::*;
+use crate::{
+    archive::{compress, noise},
+    cmd::read,
+    paths,
+};
+use anyhow::ensure;
+
+const OFF: &str = "initramfs_mount=0";
+
+pub fn all() -> Vec<Situation> {
+    let mut all = situations([
+        alone("without_archive").disk().boots_disk().never_logs("initramfs_mount: "),
+        alone("without_archive_when_off")
+            .disk()
+            .with(OFF)
+            .boots_disk()
+            .never_logs("initramfs_mount: "),
+        boot("with_an_empty_archive", |_| Ok(Archive::new().finish()))
+            .disk()
+            .boots_disk()
+            .never_logs("initramfs_mount: error"),
+        boot("without_init", |_| Ok(without_init()))
+            .disk()
+            .boots_disk()
+            .never_logs("initramfs_mount: error"),
+        boot("without_init_when_off", |_| Ok(without_init()))
+            .disk()
+            .with(OFF)
+            .boots_disk()
+            .never_logs("initramfs_mount: "),
+        boot("with_missing_rdinit", archive).disk().with("rdinit=/nosuch").boots_disk(),
+        legacy("legacy_initrd", initrd),
+        legacy("legacy_initrd_compressed", |fixture| compress("gzip", &initrd(fixture)?)),
+        alone("finds_no_firmware_without_archive")
+            .disk()
+            .boots_disk()
+            .never_logs("regulatory.db is malformed"),
+    ]);
+    for (when, words) in [("", ""), ("_when_off", OFF)] {
+        // cfg80211 asks for its database while the disk isn't the root yet. This one is none.
+        let firmware = boot(format!("finds_firmware{when}"), |_| {
+            let archive = Archive::new().parents("lib/firmware/regulatory.db");
+            Ok(archive.file("lib/firmware/regulatory.db", 0o644, b"no database").finish())
+        });
+        all.push(
+            firmware.with(words).disk().boots_disk().logs("regulatory.db is malformed").into(),
+        );
+        // There is an archive in this kernel, but not that program in it.
+        let linuxrc = boot(format!("linuxrc{when}"), linuxrc);
+        let linuxrc = linuxrc.built_in().with("rdinit=/nosuch").with(words);
+        let linuxrc = linuxrc.disk().boots_disk().and(|report, fixture| {
+            // It has gone with 7.0.
+            let has_run = report.0.console.contains("guest: linuxrc");
+            let what = format!("linuxrc has run: {has_run}");
+            report.check(has_run != fixture.base.has_nullfs(), what).map(drop)
+        });
+        all.push(linuxrc.into());
+    }
+    // What is in rootfs stays there, or not: as without the option.
+    all.push(code("without_init_takes_no_more_memory", |fixture| {
+        let big = |_: &Fixture| {
+            let archive = Archive::new().dir("dev").char_device("dev/console", 5, 1);
+            Ok(archive.file("marker", 0o644, &noise(BIG_MIB << 20)).finish())
+        };
+        let off = free_on_disk(fixture, boot("", big).with(OFF))?;
+        let on = free_on_disk(fixture, boot("", big))?;
+        ensure!(on + (4 << 10) >= off, "{on} KiB are free, and {off} when it is off");
+        Ok(())
+    }));
+    all
+}
+
+fn without_init() -> Vec<u8> {
+    Archive::new().dir("lib").file("lib/marker", 0o644, b"x").finish()
+}
+
+fn legacy(
+    name: &str,
+    image: impl Fn(&Fixture) -> Result<Vec<u8>> + Send + Sync + 'static,
+) -> Outcome {
+    boot(name, image).with("root=/dev/ram0 rw").says("init: initrd").says("roots: 1").and(
+        |report, _| {
+            let root = report.value("root")?;
+            report.check(root.starts_with("ext"), format!("the root is {root:?}")).map(drop)
+        },
+    )
+}
+
+fn linuxrc(fixture: &Fixture) -> Result<Vec<u8>> {
+    let script = read(&paths::tool("guest/linuxrc.sh"))?;
+    let lines = script.split_once('\n').unwrap_or_default().1;
+    ext2(fixture, "linuxrc", lines)
+}

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Situations that a kernel is booted in: what archives, what command line, and what must come of it.
+//! Each file is a subject. A situation is data; the few that have to compare boots are functions.
+
+mod broken;
+mod built_in;
+mod canary;
+mod disk;
+mod helpers;
+mod options;
+mod policy;
+mod root;
+mod whole;
+
+use crate::{
+    archive::{report, script, Archive},
+    cmd::read_bytes,
+    disk::Disk,
+    harness::{Fixture, Report},
+    kernel::{Kernel, BOOT, TEST},
+    machine::{Initrd, Machine},
+};
+use anyhow::Result;
+use libtest_mimic::Trial;
+use std::sync::Arc;
+
+type Test = Box<dyn Fn(&Fixture) -> Result<()> + Send + Sync>;
+type Image = Box<dyn Fn(&Fixture) -> Result<Vec<u8>> + Send + Sync>;
+
+/// A name, and what has to hold.
+pub struct Situation {
+    name: String,
+    test: Test,
+}
+
+/// All of them as tests of a base.
+pub fn trials(fixture: &Arc<Fixture>) -> Vec<Trial> {
+    let groups = [
+        ("root", root::all()),
+        ("options", options::all()),
+        ("broken", broken::all()),
+        ("whole", whole::all()),
+        ("policy", policy::all()),
+        ("helpers", helpers::all()),
+        ("disk", disk::all()),
+        ("built_in", built_in::all()),
+        ("canary", canary::all()),
+    ];
+    let all = groups.into_iter().flat_map(|(group, situations)| {
+        situations
+            .into_iter()
+            .map(move |Situation { name, test }| fixture.trial(&format!("{group}::{name}"), test))
+    });
+    all.collect()
+}
+
+/// A boot. It becomes a situation with what must come of it.
+struct Setup {
+    name: String,
+    kernel: &'static Kernel,
+    image: Option<Image>,
+    has_disk: bool,
+    words: String,
+    mib: u32,
+    cpus: u32,
+    seconds: u64,
+}
+
+/// A boot with an image beside the kernel.
+fn boot(
+    name: impl Into<String>,
+    image: impl Fn(&Fixture) -> Result<Vec<u8>> + Send + Sync + 'static,
+) -> Setup {
+    Setup { image: Some(Box::new(image)), ..alone(name) }
+}
+
+/// A boot with nothing beside the kernel.
+fn alone(name: impl Into<String>) -> Setup {
+    Setup {
+        name: name.into(),
+        kernel: &BOOT,
+        image: None,
+        has_disk: false,
+        words: String::new(),
+        mib: 256,
+        cpus: 1,
+        seconds: 60,
+    }
+}
+
+/// A situation that is a function.
+fn code(name: &str, test: fn(&Fixture) -> Result<()>) -> Situation {
+    Situation { name: name.to_owned(), test: Box::new(test) }
+}
+
+impl Setup {
+    /// With these words on the kernel's command line.
+    fn with(mut self, words: &str) -> Self {
+        self.words += &format!(" {words}");
+        self
+    }
+
+    /// With a disk as the root, if it comes to that.
+    fn disk(mut self) -> Self {
+        self.has_disk = true;
+        self.with("root=/dev/vda")
+    }
+
+    /// With the kernel that has an archive in it.
+    fn built_in(self) -> Self {
+        Self { kernel: &TEST, ..self }
+    }
+
+    fn mib(self, mib: u32) -> Self {
+        Self { mib, ..self }
+    }
+
+    fn cpus(self, cpus: u32) -> Self {
+        Self { cpus, ..self }
+    }
+
+    fn seconds(self, seconds: u64) -> Self {
+        Self { seconds, ..self }
+    }
+
+    fn machine(&self, fixture: &Fixture) -> Result<Machine> {
+        let image = self.image.as_ref().map(|image| image(fixture)).transpose()?;
+        Ok(Machine {
+            initrd: image.map(Initrd::Bytes),
+            disk: self.has_disk.then(|| fixture.disk()).transpose()?,
+            mib: self.mib,
+            cpus: self.cpus,
+            seconds: self.seconds,
+            ..fixture.machine(self.kernel)?.append(&self.words)
+        })
+    }
+
+    fn comes_to(
+        self,
+        outcome: impl Fn(&Report, &Fixture) -> Result<()> + Send + Sync + 'static,
+    ) -> Outcome {
+        Outcome { setup: self, checks: vec![Box::new(outcome)] }
+    }
+
+    /// The archive is the root, in a mount of this type and with these options.
+    fn boots_root(self, name: &'static str, fs: &'static str) -> Outcome {
+        self.comes_to(move |report, _| report.is_root_mount(name, fs).map(drop))
+    }
+
+    /// The archive is in rootfs, as without the feature.
+    fn boots_rootfs(self, name: &'static str) -> Outcome {
+        self.comes_to(move |report, fixture| {
+            report.is_rootfs(name, fixture.base.has_nullfs()).map(drop)
+        })
+    }
+
+    /// The disk is the root.
+    fn boots_disk(self) -> Outcome {
+        self.comes_to(|report, _| report.is_disk().map(drop))
+    }
+
+    /// A panic names the initramfs, of which nothing was run.
+    fn panics(self) -> Outcome {
+        self.comes_to(|report, _| report.is_panic_of_the_initramfs().map(drop))
+    }
+
+    /// A script of the guest's says this.
+    fn says(self, line: impl Into<String>) -> Outcome {
+        let line = line.into();
+        self.comes_to(move |report, _| report.says(&line).map(drop))
+    }
+
+    /// The console has this.
+    fn logs(self, part: &'static str) -> Outcome {
+        self.comes_to(move |report, _| report.logs(part).map(drop))
+    }
+}
+
+type Check = Box<dyn Fn(&Report, &Fixture) -> Result<()> + Send + Sync>;
+
+/// A boot and what must come of it.
+struct Outcome {
+    setup: Setup,
+    checks: Vec<Check>,
+}
+
+impl Outcome {
+    fn and(
+        mut self,
+        check: impl Fn(&Report, &Fixture) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.checks.push(Box::new(check));
+        self
+    }
+
+    fn says(self, line: impl Into<String>) -> Self {
+        let line = line.into();
+        self.and(move |report, _| report.says(&line).map(drop))
+    }
+
+    fn never_says(self, part: &'static str) -> Self {
+        self.and(move |report, _| report.never_says(part).map(drop))
+    }
+
+    fn logs(self, part: &'static str) -> Self {
+        self.and(move |report, _| report.logs(part).map(drop))
+    }
+
+    fn never_logs(self, part: &'static str) -> Self {
+        self.and(move |report, _| report.never_logs(part).map(drop))
+    }
+
+    /// The mount that is the root has this among its options.
+    fn has_option(self, option: &'static str) -> Self {
+        self.and(move |report, _| {
+            let has = report.value("root")?.contains(option);
+            report.check(has, format!("{option} does not hold")).map(drop)
+        })
+    }
+
+    /// The mount that is the root does not have this among its options.
+    fn lacks_option(self, option: &'static str) -> Self {
+        self.and(move |report, _| {
+            let has = report.value("root")?.contains(option);
+            report.check(!has, format!("{option} holds")).map(drop)
+        })
+    }
+}
+
+impl From<Outcome> for Situation {
+    fn from(outcome: Outcome) -> Self {
+        let Outcome { setup, checks } = outcome;
+        Self {
+            name: setup.name.clone(),
+            test: Box::new(move |fixture| {
+                let report = Report::of(&setup.machine(fixture)?)?;
+                checks.iter().try_for_each(|check| check(&report, fixture))
+            }),
+        }
+    }
+}
+
+/// Those that are data.
+fn situations<const N: usize>(outcomes: [Outcome; N]) -> Vec<Situation> {
+    outcomes.into_iter().map(Situation::from).collect()
+}
+
+/// What the unpacker says of a broken archive that it has begun with.
+const BROKEN: &str = "Initramfs unpacking failed: ";
+
+/// What comes after an archive and is none.
+const JUNK: &[u8] = b"this is no archive, and no zeros";
+
+/// The size of archives whose memory is looked for.
+const BIG_MIB: usize = 64;
+
+fn archive(_: &Fixture) -> Result<Vec<u8>> {
+    Ok(Archive::reporter("archive")?.finish())
+}
+
+fn half(whole: &[u8]) -> Vec<u8> {
+    whole[..whole.len() / 2].to_vec()
+}
+
+/// An ext2 image that runs a script as one of its programs.
+fn ext2(fixture: &Fixture, init: &str, lines: &str) -> Result<Vec<u8>> {
+    let image = fixture.image(&format!("{}.img", init.replace('/', "-")), |image| {
+        let disk = Disk { fs: "ext2", mib: 8, init: (init, &script(lines)) };
+        disk.make(image, |_| Ok(()))
+    })?;
+    read_bytes(&image)
+}
+
+/// A legacy initrd.
+fn initrd(fixture: &Fixture) -> Result<Vec<u8>> {
+    ext2(fixture, "sbin/init", &report("initrd"))
+}
+
+/// KiB that are free on the disk in the end.
+fn free_on_disk(fixture: &Fixture, setup: Setup) -> Result<u64> {
+    let machine = setup.disk().with("tell=memory").mib(5 * BIG_MIB as u32).machine(fixture)?;
+    Report::of(&machine)?.is_disk()?.number("free")
+}

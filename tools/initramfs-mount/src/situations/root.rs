@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A whole archive is the root, in a mount of its own.
+
+use super::*;
+use crate::{
+    archive::{busybox_program, compress, noise, padded},
+    cmd::{output, read},
+    paths,
+};
+use std::{path::PathBuf, process::Command};
+
+pub fn all() -> Vec<Situation> {
+    let mut all = situations([
+        boot("pivots", archive).boots_root("archive", "tmpfs").never_logs("initramfs_mount: error"),
+        boot("is_rootfs_when_off", archive)
+            .with("initramfs_mount=0")
+            .boots_rootfs("archive")
+            .never_logs("initramfs_mount: "),
+        boot("gives_memory_back", |_| {
+            let big = Archive::reporter("archive")?.file("big", 0o644, &noise(BIG_MIB << 20));
+            Ok(big.finish())
+        })
+        .with("tell=memory")
+        .mib(5 * BIG_MIB as u32)
+        .boots_root("archive", "tmpfs")
+        .and(|report, _| {
+            let back = report.number("pivoted")?.saturating_sub(report.number("free")?);
+            let enough = back > (BIG_MIB as u64 - 4) << 10;
+            report.check(enough, format!("only {back} KiB came back")).map(drop)
+        }),
+        boot("has_a_console_of_its_own", |_| {
+            let script = read(&paths::tool("guest/console.sh"))?;
+            let archive = Archive::new().dir("bin").copy(&busybox_program()?, "bin/busybox")?;
+            Ok(archive.file("init", 0o755, script.as_bytes()).finish())
+        })
+        .logs("guest: console works")
+        .never_logs("unable to open an initial console"),
+        boot("of_several_archives", |_| {
+            let first = Archive::new().dir("early").file("early/marker-1", 0o644, b"1").finish();
+            let second = Archive::new().file("marker-2", 0o644, b"2").finish();
+            let last = Archive::reporter("last")?.finish();
+            Ok([padded(first, 4096), second, vec![0; 12], last].concat())
+        })
+        .boots_root("last", "tmpfs")
+        .says("file: /early/marker-1")
+        .says("file: /marker-2"),
+        boot("of_several_compressions", |_| {
+            let mut all = Archive::new().file("marker-0", 0o644, b"0").finish();
+            // Not LZ4, whose end the kernel can't tell.
+            for (i, how) in ["gzip", "xz", "zstd", "bzip2"].iter().enumerate() {
+                let archive = Archive::new().file(&format!("marker-{}", i + 1), 0o644, b"x");
+                all.extend(padded(compress(how, &archive.finish())?, 4));
+            }
+            all.extend(Archive::reporter("last")?.finish());
+            Ok(all)
+        })
+        .boots_root("last", "tmpfs")
+        .says("file: /marker-0")
+        .says("file: /marker-1")
+        .says("file: /marker-2")
+        .says("file: /marker-3")
+        .says("file: /marker-4"),
+        boot("by_rdinit", |_| {
+            let archive = Archive::reporter("init")?.dir("sbin");
+            Ok(archive.script("sbin/other", &report("other")).finish())
+        })
+        .with("rdinit=/sbin/other")
+        .boots_root("other", "tmpfs"),
+        boot("has_all_kinds_of_files", all_kinds_of_files)
+            .says("a/relative: 1")
+            .says("b/dotted: 2")
+            .says("c/absolute: 3")
+            .says("symlink: a/relative 1")
+            .says("absolute-link: 3")
+            .says("hard: shared shared 3")
+            .says("hard links: same")
+            .says("node: character special file 1:3")
+            .says("mode: 4711:0:0")
+            .says("time: 1000000000")
+            .says("sum: summed")
+            .logs("initramfs_mount: / is the initramfs"),
+        boot("before_junk", |fixture| Ok([archive(fixture)?, JUNK.to_vec()].concat()))
+            .boots_root("archive", "tmpfs"),
+        boot("before_junk_in_a_gzip", |fixture| {
+            Ok([compress("gzip", &archive(fixture)?)?, JUNK.to_vec()].concat())
+        })
+        .boots_root("archive", "tmpfs"),
+        boot("without_retained_initrd", |_| Ok(Archive::running("initrd")?.finish()))
+            .says("initrd: gone"),
+        boot("with_retained_initrd", |_| Ok(Archive::running("initrd")?.finish()))
+            .with("retain_initrd")
+            .logs("initramfs_mount: / is the initramfs")
+            .and(|report, _| {
+                let len = Archive::running("initrd")?.finish().len();
+                report.says(&format!("initrd: {len}")).map(drop)
+            }),
+        // The kernel starts programs in the root mount, and not below it.
+        boot("is_what_usermode_helpers_see", |_| Ok(Archive::running("core_pattern")?.finish()))
+            .says("helper: yes"),
+        boot("is_what_findmnt_shows", |_| {
+            let archive = Archive::running("findmnt")?;
+            Ok(archive.programs(&[("findmnt", "util-linux")])?.finish())
+        })
+        .says("root: rootfs tmpfs private")
+        .says("tops: / 1")
+        .says("ids: differ"),
+        // They share the root of the first process, but for where they have nullfs.
+        boot(
+            "leaves_kernel_threads_where_they_are",
+            |_| Ok(Archive::running("kthreadd")?.finish()),
+        )
+        .comes_to(|report, fixture| {
+            let (nullfs, tmpfs) = ("4e554c4c", "1021994");
+            let magic = if fixture.base.has_nullfs() { nullfs } else { tmpfs };
+            report.says(&format!("kthreadd: {magic}")).map(drop)
+        }),
+        boot("is_left_by_the_selftest", selftest)
+            .says("ok 1 one mount is the root")
+            .says("ok 2 pivot_root out of the initramfs")
+            .says("ok 3 umount of the old root")
+            .never_says("initramfs_mount_test."),
+        boot("is_not_left_by_the_selftest_when_off", selftest).with("initramfs_mount=0").comes_to(
+            |report, fixture| {
+                let pivots = if fixture.base.has_nullfs() { "ok" } else { "not ok" };
+                report.says(&format!("{pivots} 2 pivot_root out of the initramfs")).map(drop)
+            },
+        ),
+    ]);
+    for (before, after) in [(0, 1), (0, 3), (512, 4096), (4, 100_001)] {
+        let name = format!("between_{before}_and_{after}_zeros");
+        let padded = boot(name, move |fixture| {
+            Ok([vec![0; before], archive(fixture)?, vec![0; after]].concat())
+        });
+        all.push(padded.boots_root("archive", "tmpfs").never_logs(BROKEN).into());
+    }
+    for (is_async, cpus) in [(0, 1), (0, 2), (1, 1), (1, 2)] {
+        let words = format!("initramfs_async={is_async}");
+        let name = format!("async{is_async}_cpus{cpus}");
+        let whole = boot(&name, |_| {
+            let archive = Archive::reporter("archive")?.file("marker", 0o644, &noise(1 << 20));
+            compress("zstd", &archive.finish())
+        });
+        all.push(whole.with(&words).cpus(cpus).boots_root("archive", "tmpfs").into());
+        let cut = boot(format!("{name}_cut_off"), broken::half_of_big);
+        all.push(cut.with(&words).cpus(cpus).disk().boots_disk().logs(BROKEN).into());
+    }
+    all
+}
+
+/// Names that are relative, start with `./` or are absolute; links; devices; modes; times.
+fn all_kinds_of_files(_: &Fixture) -> Result<Vec<u8>> {
+    let archive = Archive::system()?
+        .dir(".")
+        .dir("a")
+        .file("a/relative", 0o644, b"1")
+        .dir("./b")
+        .file("./b/dotted", 0o644, b"2")
+        .dir("/c")
+        .file("/c/absolute", 0o644, b"3")
+        .symlink("link", "a/relative")
+        .dir("/d")
+        .symlink("/d/link", "/c/absolute")
+        .hard_links(&["hard1", "/hard2", "./hard3"], 0o600, b"shared")
+        .char_device("null", 1, 3)
+        .file("mode", 0o4711, b"")
+        .file_of("old-file", 1_000_000_000)
+        .file_with_sum("sum", b"summed", true)
+        .script("/init", "exec /guest/files.sh");
+    Ok(archive.finish())
+}
+
+/// The series' own selftest, which tells on any kernel.
+fn selftest(fixture: &Fixture) -> Result<Vec<u8>> {
+    let name = "initramfs_mount_test";
+    let built: PathBuf = fixture.image("selftest", |dir| {
+        let mut make = Command::new("make");
+        make.arg("-C")
+            .arg(fixture.base.sources.join("tools/testing/selftests/initramfs_mount"))
+            .arg(format!("OUTPUT={}", dir.display()))
+            .env_remove("MAKEFLAGS")
+            .env_remove("MAKELEVEL");
+        std::fs::create_dir(dir)?;
+        output(&mut make).map(drop)
+    })?;
+    let archive = Archive::running("selftest")?.copy(&built.join(name), "selftest")?;
+    Ok(archive.finish())
+}

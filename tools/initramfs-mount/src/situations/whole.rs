@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the format allows is no broken archive.
+
+use super::*;
+use crate::archive::{compress, noise, padded, COMPRESSIONS};
+
+pub fn all() -> Vec<Situation> {
+    let mut all = situations([
+        // As iPXE injects files.
+        is_whole("without_padding_or_trailer", |_| open()).says("file: /marker-last"),
+        is_whole("without_padding_of_the_trailer", |_| without_padding_of_the_trailer()),
+        is_whole("without_padding_of_the_trailer_in_a_gzip", |_| {
+            compress("gzip", &without_padding_of_the_trailer()?)
+        }),
+        is_whole("without_padding_of_a_name", |_| without_padding_of_a_name())
+            .says("file: /marker-empty"),
+        is_whole("without_padding_of_a_name_in_an_xz", |_| {
+            compress("xz", &without_padding_of_a_name()?)
+        })
+        .says("file: /marker-empty"),
+        // Only what is not compressed is aligned.
+        is_whole("with_any_number_of_zeros", |fixture| {
+            Ok([archive(fixture)?, vec![0; 3], compress("xz", &second())?].concat())
+        })
+        .says("file: /marker-2"),
+        // As GRUB and systemd-stub append archives.
+        is_whole("lz4_then_cpio", |fixture| {
+            Ok([padded(compress("lz4", &archive(fixture)?)?, 4), second()].concat())
+        })
+        .says("file: /marker-2"),
+        is_whole("lz4_then_junk", |fixture| {
+            Ok([compress("lz4", &archive(fixture)?)?, JUNK.to_vec()].concat())
+        }),
+        is_whole("lz4_then_what_could_be_a_short_chunk", |fixture| {
+            let junk = [5, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff];
+            Ok([&compress("lz4", &archive(fixture)?)?[..], &junk].concat())
+        }),
+        is_whole("with_junk_in_a_gzip", |fixture| {
+            compress("gzip", &[&archive(fixture)?[..], JUNK].concat())
+        }),
+        is_whole("with_much_junk_in_a_zstd", |fixture| {
+            compress("zstd", &[archive(fixture)?, JUNK.to_vec(), noise(1 << 20)].concat())
+        }),
+        is_whole("after_a_gzip_of_nothing", |fixture| {
+            Ok([padded(compress("gzip", b"")?, 4), archive(fixture)?].concat())
+        }),
+        is_whole("with_a_symlink_named_trailer", |_| {
+            let archive = Archive::reporter("archive")?.symlink("TRAILER!!!", &"x".repeat(4000));
+            Ok(archive.file("marker-last", 0o644, b"1").finish())
+        })
+        .says("file: /marker-last"),
+        // Such an entry is skipped, and nothing else, wherever its header comes in two pieces.
+        is_whole("with_a_name_that_is_too_long", |_| {
+            let archive = Archive::reporter("archive")?;
+            let len = archive.open().len();
+            // gunzip hands out 32 KiB at a time.
+            let header = len.next_multiple_of(32 << 10) - 50;
+            let archive = archive
+                .file("pad", 0o644, &vec![0; header - len - 116])
+                .file(&"n".repeat(5000), 0o644, b"")
+                .file("marker-last", 0o644, b"1");
+            compress("gzip", &archive.finish())
+        })
+        .says("file: /marker-last"),
+    ]);
+    for (how, ..) in COMPRESSIONS {
+        all.push(is_whole(how, move |fixture| compress(how, &archive(fixture)?)).into());
+        let open = is_whole(&format!("{how}_without_trailer"), move |_| compress(how, &open()?));
+        all.push(open.says("file: /marker-last").into());
+    }
+    // What is unpacked twice, since there is no init in it, is never there twice.
+    for (name, words) in [("in_little_memory", ""), ("in_little_memory_when_off", OFF)] {
+        let boot = boot(name, |_| {
+            let archive = Archive::new().dir("dev").char_device("dev/console", 5, 1);
+            Ok(archive.file("big", 0o644, &noise(BIG_MIB << 20)).finish())
+        });
+        // The initrd, what is in it, and the kernel.
+        let boot = boot.disk().with(words).mib(2 * BIG_MIB as u32 + 72);
+        all.push(boot.boots_disk().into());
+    }
+    all
+}
+
+const OFF: &str = "initramfs_mount=0";
+
+fn is_whole(
+    name: &str,
+    image: impl Fn(&Fixture) -> Result<Vec<u8>> + Send + Sync + 'static,
+) -> Outcome {
+    boot(name, image).boots_root("archive", "tmpfs").never_logs(BROKEN)
+}
+
+fn open() -> Result<Vec<u8>> {
+    Ok(Archive::reporter("archive")?.open_with("marker-last", b"9 bytes.."))
+}
+
+fn second() -> Vec<u8> {
+    Archive::new().file("marker-2", 0o644, b"2").finish()
+}
+
+fn without_padding_of_the_trailer() -> Result<Vec<u8>> {
+    let archive = Archive::reporter("archive")?;
+    let len = archive.open().len() + 110 + "TRAILER!!!\0".len();
+    Ok(archive.finish()[..len].to_vec())
+}
+
+/// An empty file has nothing but its name.
+fn without_padding_of_a_name() -> Result<Vec<u8>> {
+    let archive = Archive::reporter("archive")?;
+    let len = archive.open().len() + 110 + "marker-empty\0".len();
+    Ok(archive.file("marker-empty", 0o644, b"").open()[..len].to_vec())
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Kernel sources from Debian's packages, and on top of them, as commits, what is in this repo.
+
+use crate::{
+    apt,
+    base::{git, kernel_version, Base, PRISTINE},
+    cmd::{make_dir, output, program, watch, write, Progress},
+    paths,
+    series::{self, Identity, Patch},
+};
+use anyhow::{anyhow, ensure, Context, Result};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Mutex,
+};
+
+/// What the sources and the kernels of a base take, in MiB.
+const SPACE_MIB: u64 = 4000;
+
+/// Makes the patched tree of a base, or brings it up to date. Files that are as they should be keep
+/// their times, so that make builds only what has changed.
+///
+/// # Errors
+///
+/// If there are no sources to be had, changes in them that would be lost, or a patch that does not
+/// apply.
+pub fn prepare(base: &Base) -> Result<()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = ONE_AT_A_TIME.lock().map_err(|_| anyhow!("a thread died"))?;
+    base.lock()?;
+    if base.own {
+        println!("Sources: {} ({}), as they are", base.sources.display(), base.name);
+        return Ok(());
+    }
+    fetch(base)?;
+    let dirty = base.git(&["status", "--porcelain", "--untracked-files=no"])?;
+    let stopped = base.dir.join("changing-files");
+    ensure!(
+        dirty.is_empty() || stopped.is_file(),
+        "{} has changes that would be lost; bring them into this repo and undo them there:\n{}",
+        base.sources.display(),
+        dirty.trim_end()
+    );
+    let who = Identity::of(&paths::top()).unwrap_or_else(Identity::nobody);
+    let commit = series::commit(base, &Patch::series(base)?, &who, None)?;
+    let head = base.git(&["rev-parse", "HEAD"])?;
+    if head.trim() != commit || stopped.is_file() {
+        let known =
+            [PRISTINE, "series"].map(|name| base.git(&["rev-parse", "-q", "--verify", name]));
+        ensure!(
+            known[1].is_err() || known.iter().flatten().any(|known| *known == head),
+            "{} has commits of its own that would be lost; bring them into this repo and `git reset \
+             --hard series` there",
+            base.sources.display()
+        );
+        write(&stopped, "")?;
+        base.git(&["reset", "-q", "--hard", &commit])?;
+        base.git(&["branch", "-q", "-f", "series", &commit])?;
+        fs::remove_file(&stopped)?;
+        let range = format!("{PRISTINE}..HEAD");
+        let patches = base.git(&["log", "--format=  %s", &range, "--reverse"])?;
+        let version = kernel_version(&base.sources)?;
+        println!("Patches on {version}:\n{}", patches.trim_end());
+    }
+    Ok(())
+}
+
+/// Gets the sources of a base as a git repository, unless they are there.
+///
+/// # Errors
+///
+/// If they can't be had, or there is no room for them.
+pub fn fetch(base: &Base) -> Result<()> {
+    base.lock()?;
+    let sources = &base.sources;
+    let is_there = sources.join(".git").is_dir();
+    if base.own || is_there && base.git(&["rev-parse", "-q", "--verify", PRISTINE]).is_ok() {
+        return Ok(());
+    }
+    make_dir(&base.dir)?;
+    let free = fs4::available_space(&base.dir)
+        .with_context(|| format!("can't tell how much room is in {}", base.dir.display()))?
+        >> 20;
+    ensure!(
+        free >= SPACE_MIB,
+        "{} has room for {free} MiB, and the sources and kernels of a base take {SPACE_MIB}: make \
+         room, or clone this repo to where there is some",
+        paths::top().display()
+    );
+    let log = base.log("fetch.log");
+    let tarball = tarball(base, &log)?;
+    if sources.exists() {
+        fs::remove_dir_all(sources)
+            .with_context(|| format!("can't remove the half-made {}", sources.display()))?;
+    }
+    make_dir(sources)?;
+    let mut tar = Command::new("tar");
+    tar.arg("-C").arg(sources);
+    tar.args(["--strip-components=1", "--no-same-owner", "-xf"]).arg(&tarball);
+    watch(&format!("unpacking {}", base.package()), &log, &mut tar)?;
+    let progress = Progress::new("making a git repository of the sources");
+    let done = import(base);
+    progress.done(done.is_ok());
+    done
+}
+
+fn import(base: &Base) -> Result<()> {
+    base.git(&["init", "-q", "-b", "master"])?;
+    // Debian's .gitignore leaves out everything; the rest of it keeps what is built out of sight.
+    base.git(&["-c", "core.looseCompression=1", "add", "-A", "-f"])?;
+    let message = format!("Linux {}, as Debian has it", kernel_version(&base.sources)?);
+    output(
+        git(&base.sources)
+            .args(["-c", "user.name=Debian"])
+            .args(["-c", "user.email=debian-kernel@lists.debian.org"])
+            .env("GIT_AUTHOR_DATE", "2026-01-01T00:00:00Z")
+            .env("GIT_COMMITTER_DATE", "2026-01-01T00:00:00Z")
+            .args(["commit", "-q", "-m", &message]),
+    )?;
+    base.git(&["branch", PRISTINE])?;
+    Ok(())
+}
+
+/// Returns the tarball in Debian's package of a base, which is downloaded if need be.
+fn tarball(base: &Base, log: &Path) -> Result<PathBuf> {
+    let package = base.package();
+    let installed = PathBuf::from(format!("/usr/src/{package}.tar.xz"));
+    if installed.is_file() {
+        return Ok(installed);
+    }
+    let dir = paths::cache().join("sources").join(&base.name);
+    let tarball = dir.join(format!("usr/src/{package}.tar.xz"));
+    if tarball.is_file() {
+        return Ok(tarball);
+    }
+    let deb = apt::download(&package, &dir, log)?;
+    let half = dir.join("half");
+    let _ = fs::remove_dir_all(&half);
+    let mut dpkg = Command::new(program("dpkg-deb", "dpkg")?);
+    dpkg.arg("-x").arg(&deb).arg(&half);
+    watch(&format!("unpacking {}", deb.display()), log, &mut dpkg)?;
+    let _ = fs::remove_dir_all(dir.join("usr"));
+    fs::rename(half.join("usr"), dir.join("usr"))?;
+    fs::remove_dir_all(&half)?;
+    fs::remove_file(&deb)?;
+    ensure!(
+        tarball.is_file(),
+        "the package {package} has no {}: is it another one by now?",
+        tarball.display()
+    );
+    Ok(tarball)
+}
