@@ -5,5 +5,4 @@
 say_on_port
 tar -C /c/rootfs -cf /images/c.tar .
 . /guest/programs.sh
-echo end
 systemctl poweroff -ff

@@ -44,7 +44,6 @@ parameter() {
 
 # The machine ends instead of booting again.
 end() {
-	echo end
 	reboot -f
 }
 

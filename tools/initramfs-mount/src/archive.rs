@@ -146,8 +146,8 @@ impl Archive {
     }
 
     /// A small system that says who it is, and leaves its root with pivot_root.
-    pub fn reporter(name: &str) -> Result<Self> {
-        Ok(Self::system()?.script("init", &report(name)))
+    pub fn telling(name: &str) -> Result<Self> {
+        Ok(Self::system()?.script("init", &tell(name)))
     }
 
     /// A small system without an init.
@@ -196,8 +196,8 @@ pub fn script(lines: &str) -> String {
 }
 
 /// The lines that say who it is, and leave its root with pivot_root.
-pub fn report(name: &str) -> String {
-    format!("export NAME={name}\nexec /guest/report.sh")
+pub fn tell(name: &str) -> String {
+    format!("export NAME={name}\nexec /guest/tell.sh")
 }
 
 /// The scripts in a folder of this tool.

@@ -17,68 +17,56 @@ use std::{
     thread::{self, ScopedJoinHandle},
 };
 
-/// Packages, and why they are needed; `all` are also those of `make test-all`.
-fn packages(all: bool) -> Vec<(&'static str, Vec<&'static str>)> {
+/// What is to be done on this machine.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+pub enum For {
+    /// `make run`.
+    Run,
+    /// `make test`, too.
+    Test,
+    /// All else.
+    All,
+}
+
+/// Packages, what they are for, and why they are needed.
+fn packages() -> Vec<(For, &'static str, Vec<&'static str>)> {
     let rust = if apt::codename() == "bookworm" {
-        // Debian 12 has its newer compiler under another name.
+        // Debian 12 has its newer compiler under another name, and an older bindgen.
         vec!["rustc-web", "rust-web-src", "rustfmt-web", "rust-web-clippy"]
     } else {
-        vec!["rustc", "rust-src", "rustfmt", "rust-clippy"]
+        vec!["rustc", "rust-src", "rustfmt", "rust-clippy", "bindgen"]
     };
-    let clang = vec!["clang-19", "lld-19", "llvm-19", "libclang-19-dev", "gcc", "libc6-dev"];
-    let mut packages = vec![
-        ("the kernel's Rust", rust),
-        ("the kernel's C, and bindgen", clang),
-        (
-            "building a kernel",
-            vec![
-                "make",
-                "flex",
-                "bison",
-                "bc",
-                "libelf-dev",
-                "libssl-dev",
-                "kmod",
-                "cpio",
-                "rsync",
-                "git",
-                "python3",
-                "perl",
-                "ccache",
-                "sparse",
-                "xz-utils",
-            ],
-        ),
-        (
-            "archives, in each compression that the kernel knows",
-            vec!["gzip", "bzip2", "xz-utils", "lzop", "lz4", "zstd"],
-        ),
-        ("its documentation, and shell scripts", vec!["python3-sphinx", "graphviz", "shellcheck"]),
-        ("booting", vec![arch::current().qemu_package, "e2fsprogs"]),
-        (
-            "virtme-ng",
-            vec!["python3-venv", "bsdutils", "bsdextrautils", "util-linux", "busybox-static"],
-        ),
-        (
-            "what runs in an initramfs",
-            vec!["runc", "crun", "bubblewrap", "libcap2-bin", "iproute2", "klibc-utils"],
-        ),
+    let c = vec!["clang-19", "lld-19", "llvm-19", "libclang-19-dev", "gcc", "libc6-dev"];
+    #[rustfmt::skip]
+    let packages = vec![
+        (For::Run, "the kernel's Rust", rust),
+        (For::Run, "the kernel's C, and bindgen", c),
+        (For::Run, "building a kernel", vec![
+            "make", "flex", "bison", "bc", "libelf-dev", "libssl-dev", "kmod", "cpio", "rsync", "git",
+            "python3", "perl", "ccache", "xz-utils",
+        ]),
+        (For::Run, "booting", vec![arch::current().qemu_package, "busybox-static", "runc"]),
+        (For::Run, "virtme-ng", vec!["python3-venv", "bsdutils", "util-linux"]),
+        (For::Test, "archives, in each compression that the kernel knows", vec![
+            "gzip", "bzip2", "xz-utils", "lzop", "lz4", "zstd",
+        ]),
+        (For::Test, "disks that are booted", vec!["e2fsprogs"]),
+        (For::Test, "what runs in an initramfs", vec![
+            "crun", "bubblewrap", "libcap2-bin", "iproute2", "klibc-utils", "bsdextrautils",
+        ]),
+        (For::Test, "the gates", vec!["sparse", "python3-sphinx", "graphviz", "shellcheck"]),
+        (For::All, "Debian packages of a kernel", vec!["debhelper", "dpkg-dev", "dwarves"]),
+        (For::All, "a small Debian in an initramfs, and on a disk", vec!["mmdebstrap", "uidmap"]),
+        (For::All, "looking at the report", vec!["chromium"]),
     ];
-    if all {
-        packages.extend([
-            ("Debian packages of a kernel", vec!["debhelper", "dpkg-dev", "dwarves"]),
-            ("a small Debian in an initramfs, and on a disk", vec!["mmdebstrap", "uidmap"]),
-            ("looking at the report", vec!["chromium"]),
-        ]);
-    }
     packages
 }
 
 /// Installs what is missing, having said what and why: Debian's packages, bindgen, virtme-ng, and
 /// the sources of these bases.
-pub fn install(all: bool, bases: &[Base]) -> Result<()> {
+pub fn install(what_for: For, bases: &[Base]) -> Result<()> {
     let mut missing = Vec::new();
-    for (why, packages) in packages(all) {
+    for (_, why, packages) in packages().into_iter().filter(|(level, ..)| *level <= what_for) {
         let these = packages.into_iter().filter(|package| !apt::is_installed(package));
         let these: Vec<_> = these.collect();
         if !these.is_empty() {
@@ -93,7 +81,10 @@ pub fn install(all: bool, bases: &[Base]) -> Result<()> {
     let early = ["git", "xz", "dpkg-deb"].iter().all(|name| which(name).is_some());
     let sources = || bases.iter().try_for_each(tree::fetch);
     thread::scope(|scope| {
-        let bindgen = scope.spawn(|| toolchain::bindgen().map(drop));
+        // Where there is a package, it comes with the others.
+        let wanted = apt::codename() == "bookworm";
+        let bindgen =
+            scope.spawn(move || if wanted { toolchain::bindgen().map(drop) } else { Ok(()) });
         let fetched = scope.spawn(|| if early { sources() } else { Ok(()) });
         let installed = if missing.is_empty() { Ok(()) } else { apt::install(&missing) };
         let end = |thread: ScopedJoinHandle<Result<()>>| {

@@ -7,7 +7,7 @@ use crate::{
     archive::{scripts, Archive},
     base::{git, Base, PRISTINE},
     cmd::{make_dir, output, program, read, write},
-    harness::{Fixture, Report},
+    harness::{Fixture, Seen},
     kernel::{Kernel, BISECT, BOOT, DEBUG, OFF, TEST},
     kunit,
     machine::Machine,
@@ -40,7 +40,7 @@ const OTHERS: &[&str] = &[
 #[derive(Clone, Copy, PartialEq)]
 pub enum When {
     /// About the host's side, whatever the base.
-    Once,
+    Host,
     /// About any tree with the series in it.
     Always,
     /// About the series, on each base.
@@ -54,13 +54,13 @@ pub type Gate = (&'static str, When, fn(&Fixture) -> Result<()>);
 
 /// In order: the first ones are the fastest.
 pub const GATES: &[Gate] = &[
-    ("host_format", When::Once, |_| cargo(&["fmt", "--check"])),
-    ("host_clippy", When::Once, |_| {
+    ("host_format", When::Host, |_| cargo(&["fmt", "--check"])),
+    ("host_clippy", When::Host, |_| {
         cargo(&["clippy", "-q", "--all-targets", "--", "-D", "warnings"])
     }),
-    ("host_tests", When::Once, |_| cargo(&["test", "-q"])),
-    ("host_modules", When::Once, |_| modules()),
-    ("host_scripts", When::Once, |_| shellcheck()),
+    ("host_tests", When::Host, |_| cargo(&["test", "-q"])),
+    ("host_modules", When::Host, |_| modules()),
+    ("host_scripts", When::Host, |_| shellcheck()),
     ("rustfmt", When::Always, rustfmt),
     ("patch_and_unpatch", When::Ours, |fixture| user_tree::check(&fixture.base)),
     ("checkpatch", When::Mailed, checkpatch),
@@ -312,7 +312,7 @@ fn instrumented(fixture: &Fixture) -> Result<()> {
     let dir = BOOT.dir(&fixture.base);
     ensure!(has_section(&dir, ".orc_unwind")?, "objtool has not seen the component");
     kunit::build_user_mode(&fixture.base)?;
-    is_sanitized(&fixture.base.dir.join(kunit::WITH))
+    is_sanitized(&fixture.base.dir.join(kunit::USER_MODE))
 }
 
 /// The same in the kernel where objtool patches each return, and KASAN sees to each object.
@@ -498,14 +498,14 @@ fn bisect_step(base: &Base, on: bool) -> Result<()> {
     let log = kernel.make_targets(base, "building", &[target])?;
     about(&log, &ours(base)?)?;
     let machine = Machine {
-        initrd: Some(Archive::reporter("archive")?.finish().into()),
+        initrd: Some(Archive::telling("archive")?.finish().into()),
         ..Machine::new(&kernel.image(base))
     };
-    let report = Report::of(&machine)?;
+    let seen = Seen::of(&machine)?;
     if on {
-        report.is_root_mount("archive", "tmpfs")?;
+        seen.is_root_mount("archive", "tmpfs")?;
     } else {
-        report.is_rootfs("archive", base.has_nullfs())?;
+        seen.is_rootfs("archive", base.has_nullfs())?;
     }
     Ok(())
 }

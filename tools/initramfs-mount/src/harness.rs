@@ -4,7 +4,7 @@
 //! of a boot.
 
 use crate::{
-    archive::{report, script},
+    archive::{script, tell},
     base::Base,
     disk::Disk,
     kernel::{self, Kernel},
@@ -24,11 +24,11 @@ use std::{
 const PANIC: &str = "Kernel panic";
 
 /// Values that are made once, by whoever wants one first. All others get the same, or its error.
-pub struct Once<K, V>(Mutex<HashMap<K, Made<V>>>);
+pub struct MadeOnce<K, V>(Mutex<HashMap<K, Made<V>>>);
 
 type Made<V> = Arc<OnceLock<Result<V, String>>>;
 
-impl<K: Eq + Hash, V: Clone> Once<K, V> {
+impl<K: Eq + Hash, V: Clone> MadeOnce<K, V> {
     fn new() -> Self {
         Self(Mutex::default())
     }
@@ -56,9 +56,9 @@ impl<K: Eq + Hash, V: Clone> Once<K, V> {
 /// What the tests of a base share.
 pub struct Fixture {
     pub base: Base,
-    kernels: Once<&'static str, PathBuf>,
-    pub boots: Once<String, Arc<Boot>>,
-    images: Once<String, PathBuf>,
+    kernels: MadeOnce<&'static str, PathBuf>,
+    pub boots: MadeOnce<String, Arc<Boot>>,
+    images: MadeOnce<String, PathBuf>,
     dir: tempfile::TempDir,
 }
 
@@ -66,16 +66,16 @@ impl Fixture {
     pub fn new(base: &Base) -> Result<Arc<Self>> {
         Ok(Arc::new(Self {
             base: base.clone(),
-            kernels: Once::new(),
-            boots: Once::new(),
-            images: Once::new(),
+            kernels: MadeOnce::new(),
+            boots: MadeOnce::new(),
+            images: MadeOnce::new(),
             dir: tempfile::tempdir().context("can't make a folder for disk images")?,
         }))
     }
 
     /// A machine with a kernel, which is built if need be.
     pub fn machine(&self, kernel: &'static Kernel) -> Result<Machine> {
-        if let Some(like) = kernel.like {
+        if let Some(like) = kernel.copy_of {
             self.machine(like)?;
         }
         let image = self.kernels.get(kernel.name, || {
@@ -100,7 +100,7 @@ impl Fixture {
     /// A disk that reports, as `disk`.
     pub fn disk(&self) -> Result<PathBuf> {
         self.image("disk.img", |image| {
-            let disk = Disk { fs: "ext4", mib: 16, init: ("sbin/init", &script(&report("disk"))) };
+            let disk = Disk { fs: "ext4", mib: 16, init: ("sbin/init", &script(&tell("disk"))) };
             disk.make(image, |_| Ok(()))
         })
     }
@@ -119,9 +119,9 @@ impl Fixture {
 }
 
 /// What a guest has reported, with the console for the message of a failure.
-pub struct Report(pub Arc<Boot>);
+pub struct Seen(pub Arc<Boot>);
 
-impl Report {
+impl Seen {
     /// Boots a machine to its end, and makes sure that the kernel has nothing to complain of.
     pub fn of(machine: &Machine) -> Result<Self> {
         Ok(Self(Arc::new(machine.boot()?.check()?)))

@@ -27,38 +27,38 @@ pub struct Kernel {
     /// What is on top of [`FIRST`].
     layers: &'static [&'static str],
     /// One that differs in little: what has been built of that is a start.
-    pub like: Option<&'static Kernel>,
+    pub copy_of: Option<&'static Kernel>,
 }
 
 /// The layer that all kernels have.
 const FIRST: &str = "kernel";
 
 /// The one that `make kernel` leaves, and that most of what is tested boots.
-pub const BOOT: Kernel = Kernel { name: "boot", layers: &["container"], like: None };
+pub const BOOT: Kernel = Kernel { name: "boot", layers: &["container"], copy_of: None };
 
 /// The same with an archive in it and with the KUnit tests.
 pub const TEST: Kernel =
-    Kernel { name: "test", layers: &["container", "test", "kunit"], like: Some(&BOOT) };
+    Kernel { name: "test", layers: &["container", "test", "kunit"], copy_of: Some(&BOOT) };
 
 /// That under KASAN and lockdep.
 pub const DEBUG: Kernel =
-    Kernel { name: "debug", layers: &["container", "test", "kunit", "debug"], like: None };
+    Kernel { name: "debug", layers: &["container", "test", "kunit", "debug"], copy_of: None };
 
 /// The one for whole distributions.
 pub const DISTRIBUTION: Kernel =
-    Kernel { name: "distribution", layers: &["container", "distribution"], like: None };
+    Kernel { name: "distribution", layers: &["container", "distribution"], copy_of: None };
 
 /// [`BOOT`] without the option and without Rust, to compare its C with. It is not booted.
 pub const OFF: Kernel =
-    Kernel { name: "off", layers: &["container", "off", "no-rust"], like: Some(&BOOT) };
+    Kernel { name: "off", layers: &["container", "off", "no-rust"], copy_of: Some(&BOOT) };
 
 /// [`BOOT`], in packages.
-const DEB: Kernel = Kernel { name: "deb", layers: &["container"], like: Some(&BOOT) };
+const DEB: Kernel = Kernel { name: "deb", layers: &["container"], copy_of: Some(&BOOT) };
 
 /// [`BOOT`] without the option and with it, for each commit of the series.
 pub const BISECT: [Kernel; 2] = [
-    Kernel { name: "bisect-off", layers: &["container", "off"], like: None },
-    Kernel { name: "bisect-on", layers: &["container", "bisect"], like: None },
+    Kernel { name: "bisect-off", layers: &["container", "off"], copy_of: None },
+    Kernel { name: "bisect-on", layers: &["container", "bisect"], copy_of: None },
 ];
 
 impl Kernel {
@@ -135,7 +135,8 @@ impl Kernel {
     /// Copies what has been built of one that differs in little, if there is anything.
     fn start(&self, base: &Base) -> Result<()> {
         let (dir, half) = (self.dir(base), self.dir(base).with_extension("half"));
-        let like = self.like.map(|like| like.dir(base)).filter(|like| like.join("built").is_file());
+        let like =
+            self.copy_of.map(|like| like.dir(base)).filter(|like| like.join("built").is_file());
         let Some(like) = like.filter(|_| !dir.exists()) else {
             return Ok(());
         };
@@ -189,7 +190,7 @@ fn built_in(base: &Base) -> PathBuf {
 
 /// Writes that archive. What a disk is mounted on is there, too.
 fn write_built_in(base: &Base) -> Result<u64> {
-    let bytes = Archive::reporter("builtin")?
+    let bytes = Archive::telling("builtin")?
         .dir("root")
         .char_device("dev/console", 5, 1)
         .file("marker-builtin", 0o644, b"")

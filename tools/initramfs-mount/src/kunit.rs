@@ -29,20 +29,20 @@ const OURS: &str = "initramfs_mount";
 const NEIGHBOURS: &[&str] = &["initramfs", "binfmt_elf", "exec"];
 
 /// What user-mode Linux is built in, with our tests and, of 7.3, without the option.
-pub const WITH: &str = "obj-um";
-const WITHOUT: &str = "obj-um-off";
+pub const USER_MODE: &str = "obj-um";
+const USER_MODE_OFF: &str = "obj-um-off";
 
 /// Runs them on user-mode Linux, which builds and boots fast, together with the neighbours.
 pub fn user_mode(base: &Base) -> Result<()> {
     let suites =
         if neighbours(base).is_some() { [&[OURS], NEIGHBOURS].concat() } else { vec![OURS] };
-    let said = user_mode_kunit(base, WITH, "run", &configs(base))?;
+    let said = user_mode_kunit(base, USER_MODE, "run", &configs(base))?;
     parse(base, "um", results(&said)?, &suites)
 }
 
 /// Builds user-mode Linux with the tests in it.
 pub fn build_user_mode(base: &Base) -> Result<()> {
-    user_mode_kunit(base, WITH, "build", &configs(base)).map(drop)
+    user_mode_kunit(base, USER_MODE, "build", &configs(base)).map(drop)
 }
 
 /// Runs the neighbours without our option, where there are any.
@@ -50,9 +50,9 @@ pub fn without_option(base: &Base) -> Result<()> {
     let Some(config) = neighbours(base) else {
         return Ok(());
     };
-    let said = user_mode_kunit(base, WITHOUT, "run", &[config])?;
-    let config = read(&base.dir.join(WITHOUT).join(".config"))?;
-    ensure!(!config.contains("CONFIG_INITRAMFS_MOUNT=y"), "the option is on in {WITHOUT}");
+    let said = user_mode_kunit(base, USER_MODE_OFF, "run", &[config])?;
+    let config = read(&base.dir.join(USER_MODE_OFF).join(".config"))?;
+    ensure!(!config.contains("CONFIG_INITRAMFS_MOUNT=y"), "the option is on in {USER_MODE_OFF}");
     parse(base, "um-off", results(&said)?, NEIGHBOURS)
 }
 
@@ -166,7 +166,7 @@ struct Case {
 /// If the kernel takes one for what it is not.
 pub fn boot_archives(base: &Base) -> Result<()> {
     build_user_mode(base)?;
-    let kernel = base.dir.join(WITH).join("linux");
+    let kernel = base.dir.join(USER_MODE).join("linux");
     let cases = cases()?;
     let count = cases.len();
     let progress = Progress::new(&format!("booting {count} compressed archives"));

@@ -31,6 +31,7 @@ mod virtme;
 use anyhow::{anyhow, ensure, Result};
 use base::Base;
 use clap::{Parser, Subcommand};
+use deps::For;
 use gates::{When, GATES};
 use harness::Fixture;
 use libtest_mimic::{Arguments, Trial};
@@ -79,7 +80,7 @@ enum Task {
     Bisect,
     /// Build Debian packages
     Deb,
-    /// Measure the cost at boot
+    /// Measure what it costs at boot, and memory in use over a boot
     Bench,
     /// Run the KUnit tests on user-mode Linux and in QEMU
     Kunit,
@@ -151,11 +152,11 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     let base = || Base::find(&cli.base);
     let fixture = || Fixture::new(&base()?);
     match &cli.command {
-        Task::Deps { all } => deps::install(*all, &[])?,
+        Task::Deps { all } => deps::install(if *all { For::All } else { For::Test }, &[])?,
         Task::Tree => tree::prepare(&base()?)?,
         Task::Run => {
             let base = base()?;
-            deps::install(false, std::slice::from_ref(&base))?;
+            deps::install(For::Run, std::slice::from_ref(&base))?;
             virtme::demonstrate(&base, &kernel::build(&base)?)?;
         }
         Task::Shell { words } => {
@@ -185,7 +186,14 @@ fn run(cli: &Cli) -> Result<ExitCode> {
                 println!("{}", package.display());
             }
         }
-        Task::Bench => measure::cost(&*fixture()?)?,
+        Task::Bench => {
+            let fixture = fixture()?;
+            measure::cost(&fixture)?;
+            let svg = report::plot(&fixture.base, &measure::memory(&fixture)?)?;
+            let file = fixture.base.dir.join("memory.svg");
+            cmd::write(&file, svg)?;
+            println!("{}", file.display());
+        }
         Task::Check(pick) => {
             return Tests::new(pick).run(vec![gates(&fixture()?, true, true)]).end();
         }
@@ -262,13 +270,13 @@ fn gates(fixture: &Arc<Fixture>, first: bool, newest: bool) -> Batch {
     let base = &fixture.base;
     let gates = GATES.iter().filter(|(_, when, _)| match when {
         When::Always => true,
-        When::Once => first && !base.own,
+        When::Host => first && !base.own,
         When::Ours => !base.own,
         When::Mailed => newest && !base.own,
     });
     let trials = gates.map(|&(name, when, gate)| {
         fixture.trial(&format!("check::{name}"), move |fixture| {
-            if when != When::Once {
+            if when != When::Host {
                 tree::prepare(&fixture.base)?;
             }
             gate(fixture)
@@ -282,7 +290,7 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
     let mut tests = Tests::new(pick);
     if pick.args.is_empty() {
         // Who picks has been here before.
-        deps::install(all, bases)?;
+        deps::install(if all { For::All } else { For::Test }, bases)?;
     }
     let newest = Base::all()?.pop().map(|base| base.name);
     let outcomes = Arc::default();
@@ -330,7 +338,7 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
 
 /// Runs all of the programs, and writes the report.
 fn report(bases: &[Base]) -> Result<ExitCode> {
-    deps::install(true, bases)?;
+    deps::install(For::All, bases)?;
     let mut tests = Tests::new(&Pick { args: Vec::new() });
     let outcomes = Arc::default();
     let fixtures = bases.iter().map(Fixture::new).collect::<Result<Vec<_>>>()?;

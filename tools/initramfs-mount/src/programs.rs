@@ -7,7 +7,7 @@
 //! - `says:` a line that it must say to have worked;
 //! - `stock:` what it fails with without the feature, where there is no nullfs;
 //! - `always:` what it fails with, with the feature, too;
-//! - `test:` that it is in `make test`, and not only in `make test-all`;
+//! - `quick:` that it is in `make test`, and not only in `make test-all`;
 //! - `image:`, `append:`, `type:` which image of Debian's tools is booted, with what on the command
 //!   line, and what is typed there behind what it asks.
 
@@ -17,7 +17,7 @@ use crate::{
     cmd::{make_dir, output, program, read, read_bytes, write},
     containers, debian,
     disk::{copy, Disk},
-    harness::{Fixture, Report},
+    harness::{Fixture, Seen},
     kernel::{self, Kernel, BOOT, DISTRIBUTION},
     machine::{Boot, Initrd, Machine},
     paths, virtme,
@@ -63,7 +63,7 @@ struct Run<'a> {
     program: &'a Program,
     on: bool,
     /// What else is run in the same boot.
-    beside: &'a str,
+    others: &'a str,
 }
 
 /// The groups, what they are for, and how one of their programs is run.
@@ -129,15 +129,15 @@ pub fn trials(
     for (position, program) in all.into_iter().enumerate() {
         let program = Arc::new(program);
         for on in [true, false] {
-            if !everything && program.head("test").is_empty() {
+            if !everything && program.head("quick").is_empty() {
                 continue;
             }
             let (program, outcomes) = (Arc::clone(&program), Arc::clone(outcomes));
-            let (fixture, beside) = (Arc::clone(fixture), debian.clone());
+            let (fixture, others) = (Arc::clone(fixture), debian.clone());
             let off = if on { "" } else { "_when_off" };
             let name = format!("{}::{}::{}{off}", fixture.base.name, program.group, program.name);
             trials.push(Trial::test(name, move || {
-                let run = Run { fixture: &fixture, program: &program, on, beside: &beside };
+                let run = Run { fixture: &fixture, program: &program, on, others: &others };
                 let result = (program.run)(&run).map_err(|e| format!("{e:#}"));
                 let judged = program.judge(&fixture.base, on, &result);
                 let outcome = Outcome {
@@ -256,22 +256,22 @@ impl Run<'_> {
     }
 
     fn leave(&self) -> Result<String> {
-        let report = Report(self.boot_leave(self.on)?);
-        report.says("init: disk")?;
+        let seen = Seen(self.boot_leave(self.on)?);
+        seen.says("init: disk")?;
         let mounts = |when: &str| -> BTreeSet<&str> {
             let prefix = format!("{when} mount: ");
-            let lines = report.0.guest.lines();
+            let lines = seen.0.guest.lines();
             lines.filter_map(|line| line.strip_prefix(&prefix)?.split(' ').next()).collect()
         };
         let (before, after) = (mounts("before"), mounts("after"));
-        report.check(!after.is_empty(), "the mounts are not told")?;
+        seen.check(!after.is_empty(), "the mounts are not told")?;
         let new: Vec<_> = after.difference(&before).collect();
-        report.check(new.is_empty(), format!("there are new mounts: {new:?}"))?;
+        seen.check(new.is_empty(), format!("there are new mounts: {new:?}"))?;
         if self.on {
             // But for what a mount and the kernel's own lists of free pages come to.
-            as_free_as(&report, &Report(self.boot_leave(false)?), 1 << 10)?;
+            as_free_as(&seen, &Seen(self.boot_leave(false)?), 1 << 10)?;
         }
-        Ok(format!("{} MiB free", report.number("free")? >> 10))
+        Ok(format!("{} MiB free", seen.number("free")? >> 10))
     }
 
     fn boot_leave(&self, on: bool) -> Result<Arc<Boot>> {
@@ -300,7 +300,7 @@ impl Run<'_> {
     }
 
     fn in_debian(&self) -> Result<String> {
-        let boot = self.boot(|| self.debian(self.beside))?;
+        let boot = self.boot(|| self.debian(self.others))?;
         self.part(&boot)
     }
 
@@ -362,14 +362,14 @@ impl Run<'_> {
                 })
             })
         };
-        let report = Report(boot(self.on)?);
-        report.says("running")?.says("ext4")?;
+        let seen = Seen(boot(self.on)?);
+        seen.says("running")?.says("ext4")?;
         if !stops.is_empty() {
             let root = |line: &&str| line.starts_with("stop: ") && line.contains(" / / ");
-            let root = report.0.guest.lines().find(root).unwrap_or_default();
+            let root = seen.0.guest.lines().find(root).unwrap_or_default();
             let is_one =
                 [" - tmpfs ", " - ramfs ", " - rootfs "].iter().any(|fs| root.contains(fs));
-            report.check(is_one, format!("the shell's root is {root:?}"))?;
+            seen.check(is_one, format!("the shell's root is {root:?}"))?;
         }
         // The types of the mounts below the disk, which were all there before. systemd, in dracut's
         // image, leaves with pivot_root and unmounts what it came from. run-init moves the disk over
@@ -383,17 +383,17 @@ impl Run<'_> {
         ];
         wanted.retain(|(_, wanted)| *wanted);
         let wanted: Vec<_> = wanted.iter().map(|(fs, _)| *fs).collect();
-        let mounts = report.0.guest.lines().filter(|line| line.starts_with("mount: "));
+        let mounts = seen.0.guest.lines().filter(|line| line.starts_with("mount: "));
         // No path leads to them.
         let below = mounts.filter_map(|line| line.strip_suffix(' ')?.split(' ').nth(4));
         let below: Vec<_> = below.collect();
         let what = format!("below the root there are {below:?}, and not {wanted:?}");
-        report.check(below == wanted, what)?;
+        seen.check(below == wanted, what)?;
         if self.on {
             // A whole system is never twice the same: half of what a root that stays would take.
-            as_free_as(&report, &Report(boot(false)?), (BALLAST as u64) << 9)?;
+            as_free_as(&seen, &Seen(boot(false)?), (BALLAST as u64) << 9)?;
         }
-        Ok(format!("{} MiB free, below it {}", report.number("free")? >> 10, below.join(", ")))
+        Ok(format!("{} MiB free, below it {}", seen.number("free")? >> 10, below.join(", ")))
     }
 
     fn virtme(&self) -> Result<String> {
@@ -455,10 +455,10 @@ fn put_mounts(root: &Path) -> Result<()> {
 }
 
 /// Makes sure that as much memory is free as without the feature, but for `slack` KiB.
-fn as_free_as(report: &Report, stock: &Report, slack: u64) -> Result<()> {
-    let (free, stock) = (report.number("free")?, stock.number("free")?);
+fn as_free_as(seen: &Seen, stock: &Seen, slack: u64) -> Result<()> {
+    let (free, stock) = (seen.number("free")?, stock.number("free")?);
     let what = format!("{free} KiB are free, and {stock} KiB without the feature");
-    report.check(free + slack >= stock, what).map(drop)
+    seen.check(free + slack >= stock, what).map(drop)
 }
 
 /// Boots the kernel of a Debian package from a disk that the package has been unpacked to, and with
@@ -485,11 +485,11 @@ pub fn packages(fixture: &Fixture) -> Result<()> {
     })?;
     let machine = Machine::new(&kernel).append("root=/dev/vda");
     let machine = Machine { disk: Some(disk), ..machine };
-    Report::of(&machine)?
+    Seen::of(&machine)?
         .says("init: disk")?
         .says("CONFIG_INITRAMFS_MOUNT=y")?
         .says("kernel: there")?;
-    let archive = Archive::reporter("archive")?.finish();
+    let archive = Archive::telling("archive")?.finish();
     let machine = Machine { initrd: Some(archive.into()), ..machine };
-    Report::of(&machine)?.is_root_mount("archive", "ramfs").map(drop)
+    Seen::of(&machine)?.is_root_mount("archive", "ramfs").map(drop)
 }

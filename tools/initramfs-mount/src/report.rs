@@ -239,7 +239,7 @@ fn brief(e: &str) -> String {
 }
 
 /// Memory in use over the boot. A dot is where the initramfs was left and unmounted.
-fn plot(base: &Base, memory: &[Memory]) -> Result<String> {
+pub fn plot(base: &Base, memory: &[Memory]) -> Result<String> {
     let points = || memory.iter().flat_map(|memory| &memory.samples);
     let most_x = points().map(|(x, _)| *x).fold(0.0, f64::max);
     let most_y = points().map(|(_, y)| *y).fold(0.0, f64::max);

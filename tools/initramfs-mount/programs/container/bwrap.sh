@@ -5,5 +5,5 @@
 # says: mounts: 1
 # says: host: out of sight
 # stock: pivot_root
-# test: yes
+# quick: yes
 bwrap --bind /c/rootfs / --proc /proc --unshare-all /bin/sh /inside

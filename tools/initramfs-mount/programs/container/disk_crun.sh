@@ -3,6 +3,6 @@
 # title: crun: a disk unmounted on the host is free at once
 # says: disk: free
 # stock: pivot_root
-# test: yes
+# quick: yes
 . /programs/lib.sh
 disk_is_free "crun run"

@@ -3,6 +3,6 @@
 # title: runc: a network namespace unmounted on the host is not held
 # says: netns: gone
 # stock: pivot_root
-# test: yes
+# quick: yes
 . /programs/lib.sh
 netns_is_free "runc run"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # title: util-linux switch_root to a disk
-# test: yes
+# quick: yes
 . /programs/lib.sh
 exec /real/switch_root /mnt /sbin/init

@@ -16,7 +16,7 @@ pub fn all() -> Vec<Situation> {
             .logs(BROKEN),
         boot("more_files_than_the_mount_may_have", |_| {
             let add = |archive: Archive, i| archive.file(&format!("file{i}"), 0o644, b"");
-            Ok((0..2000).fold(Archive::reporter("half")?, add).finish())
+            Ok((0..2000).fold(Archive::telling("half")?, add).finish())
         })
         .with("initramfs_options=nr_inodes=1k")
         .panics(),
@@ -49,7 +49,7 @@ pub fn all() -> Vec<Situation> {
         .panics()
         .logs(BROKEN),
         boot("checksum_of_cpio", |_| {
-            Ok(Archive::reporter("half")?.file_with_sum("sum", b"summed", false).finish())
+            Ok(Archive::telling("half")?.file_with_sum("sum", b"summed", false).finish())
         })
         .panics()
         .logs(BROKEN),
@@ -122,7 +122,7 @@ pub fn all() -> Vec<Situation> {
                 let packed = compress(how, &big(1)?)?;
                 Ok(left.map_or(half(&packed), |left| packed[..packed.len() - left].to_vec()))
             });
-            all.push(cut.disk().boots_disk().and(|report, _| says_what_is_broken(report)).into());
+            all.push(cut.disk().boots_disk().and(|seen, _| says_what_is_broken(seen)).into());
         }
     }
     all.push(code("memory_comes_back", |fixture| {
@@ -140,18 +140,16 @@ pub fn all() -> Vec<Situation> {
 }
 
 /// The message of today: which one depends on if anything was unpacked.
-fn says_what_is_broken(report: &Report) -> Result<()> {
+fn says_what_is_broken(seen: &Seen) -> Result<()> {
     let messages = [BROKEN, "rootfs image is not initramfs ("];
-    let found = messages.iter().any(|message| report.0.console.contains(message));
-    report
-        .check(found, "the console does not say that the archive is broken")?
-        .never_says("half")?;
+    let found = messages.iter().any(|message| seen.0.console.contains(message));
+    seen.check(found, "the console does not say that the archive is broken")?.never_says("half")?;
     Ok(())
 }
 
 /// Whole up to the init, and then enough for it to be seen when it is there.
 fn big(mib: usize) -> Result<Vec<u8>> {
-    let archive = Archive::reporter("half")?.file("marker-whole", 0o644, &noise(mib << 20));
+    let archive = Archive::telling("half")?.file("marker-whole", 0o644, &noise(mib << 20));
     Ok(archive.finish())
 }
 
@@ -161,7 +159,7 @@ pub fn half_of_big(_: &Fixture) -> Result<Vec<u8>> {
 }
 
 fn first() -> Result<Vec<u8>> {
-    Ok(Archive::reporter("first")?.finish())
+    Ok(Archive::telling("first")?.finish())
 }
 
 fn second() -> Vec<u8> {
@@ -175,7 +173,7 @@ fn cut_in_its_header() -> Result<Vec<u8>> {
 
 /// An archive up to so far from where its trailer begins.
 fn cut_at(from_header: isize) -> Result<Vec<u8>> {
-    let archive = Archive::reporter("half")?.file("last", 0o644, b"last");
+    let archive = Archive::telling("half")?.file("last", 0o644, b"last");
     let header = archive.open().len();
     Ok(archive.finish()[..header.saturating_add_signed(from_header)].to_vec())
 }

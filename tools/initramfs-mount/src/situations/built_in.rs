@@ -13,7 +13,7 @@ pub fn all() -> Vec<Situation> {
             .says("file: /marker-builtin"),
         alone("is_in_rootfs_when_off").built_in().with("initramfs_mount=0").boots_rootfs("builtin"),
         boot("and_external", |_| {
-            let external = Archive::reporter("external")?.file("marker-external", 0o644, b"x");
+            let external = Archive::telling("external")?.file("marker-external", 0o644, b"x");
             Ok(external.finish())
         })
         .built_in()
@@ -36,7 +36,7 @@ pub fn all() -> Vec<Situation> {
 }
 
 fn external() -> Result<Vec<u8>> {
-    let external = Archive::reporter("external")?.file("marker-external", 0o644, &noise(4096));
+    let external = Archive::telling("external")?.file("marker-external", 0o644, &noise(4096));
     Ok(external.open())
 }
 
@@ -44,7 +44,7 @@ fn external() -> Result<Vec<u8>> {
 fn is_left(
     name: &str,
     broken: impl Fn(&Fixture) -> Result<Vec<u8>> + Send + Sync + 'static,
-) -> Outcome {
+) -> Expectation {
     boot(name, broken)
         .built_in()
         .boots_root("builtin", "tmpfs")

@@ -13,12 +13,12 @@ pub fn all() -> Vec<Situation> {
                 fixture.image("no-kernel", |image| Ok(std::fs::write(image, noise(100_000))?))?;
             // Counting, it does not try what accelerates QEMU here.
             let machine = Machine { seconds: 5, icount: true, ..Machine::new(&kernel) };
-            fails(Report::of(&machine), "and QEMU says: ")
+            fails(Seen::of(&machine), "and QEMU says: ")
         }),
         code("image_that_is_not_there", |fixture| {
             let machine =
                 Machine { initrd: Some(Initrd::File("/nosuch".into())), ..fixture.machine(&BOOT)? };
-            fails(Report::of(&machine), "/nosuch")
+            fails(Seen::of(&machine), "/nosuch")
         }),
         fails_as("guest_that_hangs", guest("hang").seconds(10).says(""), "did not switch off"),
         fails_as("guest_that_says_nothing", guest("silent").says("init: archive"), "does not say"),
@@ -37,7 +37,7 @@ pub fn all() -> Vec<Situation> {
         ),
         fails_as(
             "no_number",
-            guest("silent").comes_to(|report, _| report.number("free").map(drop)),
+            guest("silent").comes_to(|seen, _| seen.number("free").map(drop)),
             "its \"free\"",
         ),
         fails_as(
@@ -58,13 +58,13 @@ fn guest(script: &'static str) -> Setup {
 }
 
 /// A situation in which another one fails.
-fn fails_as(name: &'static str, outcome: Outcome, with: &'static str) -> Situation {
-    let test = Situation::from(outcome).test;
+fn fails_as(name: &'static str, expectation: Expectation, with: &'static str) -> Situation {
+    let test = Situation::from(expectation).test;
     Situation { name: name.to_owned(), test: Box::new(move |fixture| fails(test(fixture), with)) }
 }
 
-fn fails<T>(outcome: Result<T>, with: &str) -> Result<()> {
-    let Err(e) = outcome else {
+fn fails<T>(expectation: Result<T>, with: &str) -> Result<()> {
+    let Err(e) = expectation else {
         bail!("it passes");
     };
     let said = format!("{e:#}");

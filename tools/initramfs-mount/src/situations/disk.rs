@@ -53,11 +53,11 @@ pub fn all() -> Vec<Situation> {
         // There is an archive in this kernel, but not that program in it.
         let linuxrc = boot(format!("linuxrc{when}"), linuxrc);
         let linuxrc = linuxrc.built_in().with("rdinit=/nosuch").with(words);
-        let linuxrc = linuxrc.disk().boots_disk().and(|report, fixture| {
+        let linuxrc = linuxrc.disk().boots_disk().and(|seen, fixture| {
             // It has gone with 7.0.
-            let has_run = report.0.console.contains("guest: linuxrc");
+            let has_run = seen.0.console.contains("guest: linuxrc");
             let what = format!("linuxrc has run: {has_run}");
-            report.check(has_run != fixture.base.has_nullfs(), what).map(drop)
+            seen.check(has_run != fixture.base.has_nullfs(), what).map(drop)
         });
         all.push(linuxrc.into());
     }
@@ -82,11 +82,11 @@ fn without_init() -> Vec<u8> {
 fn legacy(
     name: &str,
     image: impl Fn(&Fixture) -> Result<Vec<u8>> + Send + Sync + 'static,
-) -> Outcome {
+) -> Expectation {
     boot(name, image).with("root=/dev/ram0 rw").says("init: initrd").says("roots: 1").and(
-        |report, _| {
-            let root = report.value("root")?;
-            report.check(root.starts_with("ext"), format!("the root is {root:?}")).map(drop)
+        |seen, _| {
+            let root = seen.value("root")?;
+            seen.check(root.starts_with("ext"), format!("the root is {root:?}")).map(drop)
         },
     )
 }

@@ -9,7 +9,7 @@ pub fn all() -> Vec<Situation> {
     let mut all = Vec::new();
     for cpus in [1, 2] {
         let broken = boot(format!("of_a_broken_archive_never_run_cpus{cpus}"), |_| {
-            let whole = with_helper(Archive::reporter("half")?)?;
+            let whole = with_helper(Archive::telling("half")?)?;
             Ok(whole[..whole.len() - 4096].to_vec())
         });
         let broken = many(broken, cpus).boots_root("builtin", "tmpfs").logs(BROKEN);
@@ -23,11 +23,11 @@ pub fn all() -> Vec<Situation> {
 
 fn run(name: &str, cpus: u32, words: &str, least: u64) -> Situation {
     let boot = boot(name, |_| with_helper(Archive::running("helpers")?));
-    let outcome = many(boot, cpus).with(words).comes_to(move |report, _| {
-        let helped = report.logs("helper in archive")?.number("helped")?;
-        report.check(helped >= least, format!("only {helped} helpers")).map(drop)
+    let expectation = many(boot, cpus).with(words).comes_to(move |seen, _| {
+        let helped = seen.logs("helper in archive")?.number("helped")?;
+        seen.check(helped >= least, format!("only {helped} helpers")).map(drop)
     });
-    outcome.into()
+    expectation.into()
 }
 
 /// Hundreds of programs at a time.

@@ -14,10 +14,10 @@ mod root;
 mod whole;
 
 use crate::{
-    archive::{report, script, Archive},
+    archive::{script, tell, Archive},
     cmd::read_bytes,
     disk::Disk,
-    harness::{Fixture, Report},
+    harness::{Fixture, Seen},
     kernel::{Kernel, BOOT, TEST},
     machine::{Initrd, Machine},
 };
@@ -138,57 +138,57 @@ impl Setup {
 
     fn comes_to(
         self,
-        outcome: impl Fn(&Report, &Fixture) -> Result<()> + Send + Sync + 'static,
-    ) -> Outcome {
-        Outcome { setup: self, checks: vec![Box::new(outcome)] }
+        expectation: impl Fn(&Seen, &Fixture) -> Result<()> + Send + Sync + 'static,
+    ) -> Expectation {
+        Expectation { setup: self, checks: vec![Box::new(expectation)] }
     }
 
     /// The archive is the root, in a mount of this type and with these options.
-    fn boots_root(self, name: &'static str, fs: &'static str) -> Outcome {
-        self.comes_to(move |report, _| report.is_root_mount(name, fs).map(drop))
+    fn boots_root(self, name: &'static str, fs: &'static str) -> Expectation {
+        self.comes_to(move |seen, _| seen.is_root_mount(name, fs).map(drop))
     }
 
     /// The archive is in rootfs, as without the feature.
-    fn boots_rootfs(self, name: &'static str) -> Outcome {
-        self.comes_to(move |report, fixture| {
-            report.is_rootfs(name, fixture.base.has_nullfs()).map(drop)
+    fn boots_rootfs(self, name: &'static str) -> Expectation {
+        self.comes_to(move |seen, fixture| {
+            seen.is_rootfs(name, fixture.base.has_nullfs()).map(drop)
         })
     }
 
     /// The disk is the root.
-    fn boots_disk(self) -> Outcome {
-        self.comes_to(|report, _| report.is_disk().map(drop))
+    fn boots_disk(self) -> Expectation {
+        self.comes_to(|seen, _| seen.is_disk().map(drop))
     }
 
     /// A panic names the initramfs, of which nothing was run.
-    fn panics(self) -> Outcome {
-        self.comes_to(|report, _| report.is_panic_of_the_initramfs().map(drop))
+    fn panics(self) -> Expectation {
+        self.comes_to(|seen, _| seen.is_panic_of_the_initramfs().map(drop))
     }
 
     /// A script of the guest's says this.
-    fn says(self, line: impl Into<String>) -> Outcome {
+    fn says(self, line: impl Into<String>) -> Expectation {
         let line = line.into();
-        self.comes_to(move |report, _| report.says(&line).map(drop))
+        self.comes_to(move |seen, _| seen.says(&line).map(drop))
     }
 
     /// The console has this.
-    fn logs(self, part: &'static str) -> Outcome {
-        self.comes_to(move |report, _| report.logs(part).map(drop))
+    fn logs(self, part: &'static str) -> Expectation {
+        self.comes_to(move |seen, _| seen.logs(part).map(drop))
     }
 }
 
-type Check = Box<dyn Fn(&Report, &Fixture) -> Result<()> + Send + Sync>;
+type Condition = Box<dyn Fn(&Seen, &Fixture) -> Result<()> + Send + Sync>;
 
 /// A boot and what must come of it.
-struct Outcome {
+struct Expectation {
     setup: Setup,
-    checks: Vec<Check>,
+    checks: Vec<Condition>,
 }
 
-impl Outcome {
+impl Expectation {
     fn and(
         mut self,
-        check: impl Fn(&Report, &Fixture) -> Result<()> + Send + Sync + 'static,
+        check: impl Fn(&Seen, &Fixture) -> Result<()> + Send + Sync + 'static,
     ) -> Self {
         self.checks.push(Box::new(check));
         self
@@ -196,54 +196,54 @@ impl Outcome {
 
     fn says(self, line: impl Into<String>) -> Self {
         let line = line.into();
-        self.and(move |report, _| report.says(&line).map(drop))
+        self.and(move |seen, _| seen.says(&line).map(drop))
     }
 
     fn never_says(self, part: &'static str) -> Self {
-        self.and(move |report, _| report.never_says(part).map(drop))
+        self.and(move |seen, _| seen.never_says(part).map(drop))
     }
 
     fn logs(self, part: &'static str) -> Self {
-        self.and(move |report, _| report.logs(part).map(drop))
+        self.and(move |seen, _| seen.logs(part).map(drop))
     }
 
     fn never_logs(self, part: &'static str) -> Self {
-        self.and(move |report, _| report.never_logs(part).map(drop))
+        self.and(move |seen, _| seen.never_logs(part).map(drop))
     }
 
     /// The mount that is the root has this among its options.
     fn has_option(self, option: &'static str) -> Self {
-        self.and(move |report, _| {
-            let has = report.value("root")?.contains(option);
-            report.check(has, format!("{option} does not hold")).map(drop)
+        self.and(move |seen, _| {
+            let has = seen.value("root")?.contains(option);
+            seen.check(has, format!("{option} does not hold")).map(drop)
         })
     }
 
     /// The mount that is the root does not have this among its options.
     fn lacks_option(self, option: &'static str) -> Self {
-        self.and(move |report, _| {
-            let has = report.value("root")?.contains(option);
-            report.check(!has, format!("{option} holds")).map(drop)
+        self.and(move |seen, _| {
+            let has = seen.value("root")?.contains(option);
+            seen.check(!has, format!("{option} holds")).map(drop)
         })
     }
 }
 
-impl From<Outcome> for Situation {
-    fn from(outcome: Outcome) -> Self {
-        let Outcome { setup, checks } = outcome;
+impl From<Expectation> for Situation {
+    fn from(expectation: Expectation) -> Self {
+        let Expectation { setup, checks } = expectation;
         Self {
             name: setup.name.clone(),
             test: Box::new(move |fixture| {
-                let report = Report::of(&setup.machine(fixture)?)?;
-                checks.iter().try_for_each(|check| check(&report, fixture))
+                let seen = Seen::of(&setup.machine(fixture)?)?;
+                checks.iter().try_for_each(|check| check(&seen, fixture))
             }),
         }
     }
 }
 
 /// Those that are data.
-fn situations<const N: usize>(outcomes: [Outcome; N]) -> Vec<Situation> {
-    outcomes.into_iter().map(Situation::from).collect()
+fn situations<const N: usize>(expectations: [Expectation; N]) -> Vec<Situation> {
+    expectations.into_iter().map(Situation::from).collect()
 }
 
 /// What the unpacker says of a broken archive that it has begun with.
@@ -256,7 +256,7 @@ const JUNK: &[u8] = b"this is no archive, and no zeros";
 const BIG_MIB: usize = 64;
 
 fn archive(_: &Fixture) -> Result<Vec<u8>> {
-    Ok(Archive::reporter("archive")?.finish())
+    Ok(Archive::telling("archive")?.finish())
 }
 
 fn half(whole: &[u8]) -> Vec<u8> {
@@ -274,11 +274,11 @@ fn ext2(fixture: &Fixture, init: &str, lines: &str) -> Result<Vec<u8>> {
 
 /// A legacy initrd.
 fn initrd(fixture: &Fixture) -> Result<Vec<u8>> {
-    ext2(fixture, "sbin/init", &report("initrd"))
+    ext2(fixture, "sbin/init", &tell("initrd"))
 }
 
 /// KiB that are free on the disk in the end.
 fn free_on_disk(fixture: &Fixture, setup: Setup) -> Result<u64> {
     let machine = setup.disk().with("tell=memory").mib(5 * BIG_MIB as u32).machine(fixture)?;
-    Report::of(&machine)?.is_disk()?.number("free")
+    Seen::of(&machine)?.is_disk()?.number("free")
 }

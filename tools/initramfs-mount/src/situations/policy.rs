@@ -48,22 +48,22 @@ pub fn all() -> Vec<Situation> {
 fn panics(
     name: &str,
     image: impl Fn(&Fixture) -> Result<Vec<u8>> + Send + Sync + 'static,
-) -> Outcome {
+) -> Expectation {
     says_why(boot(name, image))
 }
 
 fn panics_on_disk(
     name: &str,
     image: impl Fn(&Fixture) -> Result<Vec<u8>> + Send + Sync + 'static,
-) -> Outcome {
+) -> Expectation {
     says_why(boot(name, image).disk())
 }
 
-fn says_why(setup: Setup) -> Outcome {
+fn says_why(setup: Setup) -> Expectation {
     let why = "Kernel panic - not syncing: VFS: initramfs unpacking failed: ";
     setup.with(PANIC).panics().logs(why)
 }
 
 fn broken() -> Result<Vec<u8>> {
-    Ok(half(&Archive::reporter("half")?.finish()))
+    Ok(half(&Archive::telling("half")?.finish()))
 }

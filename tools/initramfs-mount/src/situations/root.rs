@@ -18,16 +18,16 @@ pub fn all() -> Vec<Situation> {
             .boots_rootfs("archive")
             .never_logs("initramfs_mount: "),
         boot("gives_memory_back", |_| {
-            let big = Archive::reporter("archive")?.file("big", 0o644, &noise(BIG_MIB << 20));
+            let big = Archive::telling("archive")?.file("big", 0o644, &noise(BIG_MIB << 20));
             Ok(big.finish())
         })
         .with("tell=memory")
         .mib(5 * BIG_MIB as u32)
         .boots_root("archive", "tmpfs")
-        .and(|report, _| {
-            let back = report.number("pivoted")?.saturating_sub(report.number("free")?);
+        .and(|seen, _| {
+            let back = seen.number("pivoted")?.saturating_sub(seen.number("free")?);
             let enough = back > (BIG_MIB as u64 - 4) << 10;
-            report.check(enough, format!("only {back} KiB came back")).map(drop)
+            seen.check(enough, format!("only {back} KiB came back")).map(drop)
         }),
         boot("has_a_console_of_its_own", |_| {
             let script = read(&paths::tool("guest/console.sh"))?;
@@ -39,7 +39,7 @@ pub fn all() -> Vec<Situation> {
         boot("of_several_archives", |_| {
             let first = Archive::new().dir("early").file("early/marker-1", 0o644, b"1").finish();
             let second = Archive::new().file("marker-2", 0o644, b"2").finish();
-            let last = Archive::reporter("last")?.finish();
+            let last = Archive::telling("last")?.finish();
             Ok([padded(first, 4096), second, vec![0; 12], last].concat())
         })
         .boots_root("last", "tmpfs")
@@ -52,7 +52,7 @@ pub fn all() -> Vec<Situation> {
                 let archive = Archive::new().file(&format!("marker-{}", i + 1), 0o644, b"x");
                 all.extend(padded(compress(how, &archive.finish())?, 4));
             }
-            all.extend(Archive::reporter("last")?.finish());
+            all.extend(Archive::telling("last")?.finish());
             Ok(all)
         })
         .boots_root("last", "tmpfs")
@@ -62,8 +62,8 @@ pub fn all() -> Vec<Situation> {
         .says("file: /marker-3")
         .says("file: /marker-4"),
         boot("by_rdinit", |_| {
-            let archive = Archive::reporter("init")?.dir("sbin");
-            Ok(archive.script("sbin/other", &report("other")).finish())
+            let archive = Archive::telling("init")?.dir("sbin");
+            Ok(archive.script("sbin/other", &tell("other")).finish())
         })
         .with("rdinit=/sbin/other")
         .boots_root("other", "tmpfs"),
@@ -91,9 +91,9 @@ pub fn all() -> Vec<Situation> {
         boot("with_retained_initrd", |_| Ok(Archive::running("initrd")?.finish()))
             .with("retain_initrd")
             .logs("initramfs_mount: / is the initramfs")
-            .and(|report, _| {
+            .and(|seen, _| {
                 let len = Archive::running("initrd")?.finish().len();
-                report.says(&format!("initrd: {len}")).map(drop)
+                seen.says(&format!("initrd: {len}")).map(drop)
             }),
         // The kernel starts programs in the root mount, and not below it.
         boot("is_what_usermode_helpers_see", |_| Ok(Archive::running("core_pattern")?.finish()))
@@ -110,10 +110,10 @@ pub fn all() -> Vec<Situation> {
             "leaves_kernel_threads_where_they_are",
             |_| Ok(Archive::running("kthreadd")?.finish()),
         )
-        .comes_to(|report, fixture| {
+        .comes_to(|seen, fixture| {
             let (nullfs, tmpfs) = ("4e554c4c", "1021994");
             let magic = if fixture.base.has_nullfs() { nullfs } else { tmpfs };
-            report.says(&format!("kthreadd: {magic}")).map(drop)
+            seen.says(&format!("kthreadd: {magic}")).map(drop)
         }),
         boot("is_left_by_the_selftest", selftest)
             .says("ok 1 one mount is the root")
@@ -121,9 +121,9 @@ pub fn all() -> Vec<Situation> {
             .says("ok 3 umount of the old root")
             .never_says("initramfs_mount_test."),
         boot("is_not_left_by_the_selftest_when_off", selftest).with("initramfs_mount=0").comes_to(
-            |report, fixture| {
+            |seen, fixture| {
                 let pivots = if fixture.base.has_nullfs() { "ok" } else { "not ok" };
-                report.says(&format!("{pivots} 2 pivot_root out of the initramfs")).map(drop)
+                seen.says(&format!("{pivots} 2 pivot_root out of the initramfs")).map(drop)
             },
         ),
     ]);
@@ -138,7 +138,7 @@ pub fn all() -> Vec<Situation> {
         let words = format!("initramfs_async={is_async}");
         let name = format!("async{is_async}_cpus{cpus}");
         let whole = boot(&name, |_| {
-            let archive = Archive::reporter("archive")?.file("marker", 0o644, &noise(1 << 20));
+            let archive = Archive::telling("archive")?.file("marker", 0o644, &noise(1 << 20));
             compress("zstd", &archive.finish())
         });
         all.push(whole.with(&words).cpus(cpus).boots_root("archive", "tmpfs").into());

@@ -46,13 +46,13 @@ pub fn all() -> Vec<Situation> {
             Ok([padded(compress("gzip", b"")?, 4), archive(fixture)?].concat())
         }),
         is_whole("with_a_symlink_named_trailer", |_| {
-            let archive = Archive::reporter("archive")?.symlink("TRAILER!!!", &"x".repeat(4000));
+            let archive = Archive::telling("archive")?.symlink("TRAILER!!!", &"x".repeat(4000));
             Ok(archive.file("marker-last", 0o644, b"1").finish())
         })
         .says("file: /marker-last"),
         // Such an entry is skipped, and nothing else, wherever its header comes in two pieces.
         is_whole("with_a_name_that_is_too_long", |_| {
-            let archive = Archive::reporter("archive")?;
+            let archive = Archive::telling("archive")?;
             let len = archive.open().len();
             // gunzip hands out 32 KiB at a time.
             let header = len.next_multiple_of(32 << 10) - 50;
@@ -87,12 +87,12 @@ const OFF: &str = "initramfs_mount=0";
 fn is_whole(
     name: &str,
     image: impl Fn(&Fixture) -> Result<Vec<u8>> + Send + Sync + 'static,
-) -> Outcome {
+) -> Expectation {
     boot(name, image).boots_root("archive", "tmpfs").never_logs(BROKEN)
 }
 
 fn open() -> Result<Vec<u8>> {
-    Ok(Archive::reporter("archive")?.open_with("marker-last", b"9 bytes.."))
+    Ok(Archive::telling("archive")?.open_with("marker-last", b"9 bytes.."))
 }
 
 fn second() -> Vec<u8> {
@@ -100,14 +100,14 @@ fn second() -> Vec<u8> {
 }
 
 fn without_padding_of_the_trailer() -> Result<Vec<u8>> {
-    let archive = Archive::reporter("archive")?;
+    let archive = Archive::telling("archive")?;
     let len = archive.open().len() + 110 + "TRAILER!!!\0".len();
     Ok(archive.finish()[..len].to_vec())
 }
 
 /// An empty file has nothing but its name.
 fn without_padding_of_a_name() -> Result<Vec<u8>> {
-    let archive = Archive::reporter("archive")?;
+    let archive = Archive::telling("archive")?;
     let len = archive.open().len() + 110 + "marker-empty\0".len();
     Ok(archive.file("marker-empty", 0o644, b"").open()[..len].to_vec())
 }
