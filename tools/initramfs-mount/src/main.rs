@@ -318,8 +318,13 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
                 fixture.trial("packages", programs::packages),
             ]);
         }
+        let failed = tests.failed;
+        tests = tests.run(vec![(Some(2), builds)]);
+        if tests.failed > failed {
+            eprintln!("Without these, the other tests of {} are left out.", base.name);
+            continue;
+        }
         tests = tests.run(vec![
-            (Some(2), builds),
             (None, situations::trials(&fixture)),
             (None, programs::trials(&fixture, all, &outcomes)?),
             (Some(1), others),
