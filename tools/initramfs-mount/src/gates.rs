@@ -6,7 +6,7 @@ use crate::{
     arch,
     archive::{scripts, Archive},
     base::{git, Base, PRISTINE},
-    cmd::{make_dir, output, program, read, write},
+    cmd::{make_dir, output, program, read, watch, write},
     harness::{Fixture, Seen},
     kernel::{Kernel, BISECT, BOOT, DEBUG, OFF, TEST},
     kunit,
@@ -78,8 +78,10 @@ pub const GATES: &[Gate] = &[
 ];
 
 fn cargo(args: &[&str]) -> Result<()> {
-    let cargo = paths::given("CARGO").unwrap_or_else(|| "cargo".into());
-    output(Command::new(cargo).current_dir(paths::tool("")).args(args)).map(drop)
+    let mut cargo = Command::new(paths::given("CARGO").unwrap_or_else(|| "cargo".into()));
+    let what = format!("cargo {}", args[0]);
+    let log = paths::top().join("build/logs").join(format!("cargo-{}.log", args[0]));
+    watch(&what, &log, cargo.current_dir(paths::tool("")).args(args))
 }
 
 /// No module of this tool needs another one that needs it.
@@ -277,8 +279,10 @@ fn init_only(fixture: &Fixture) -> Result<()> {
 fn sizes(sections: &[(String, i64, String)]) -> Sizes {
     let mut sizes = Sizes::default();
     for (name, size, flags) in sections {
-        // What the linker makes use of, or leaves out, and tables that are freed after boot.
-        let dropped = [".discard", ".eh_frame", ".note", ".return_sites", ".retpoline_sites"];
+        // What the linker makes use of, or leaves out, tables that are freed after boot, and those of
+        // the unwinder, where it has some for each function.
+        let dropped =
+            [".discard", ".eh_frame", ".note", ".return_sites", ".retpoline_sites", ".orc_"];
         let dropped = dropped.iter().any(|s| name.starts_with(s)) || name.contains("altinstr");
         if flags.contains('A') && !dropped {
             let kind = 2 * usize::from(!name.starts_with(".init"));

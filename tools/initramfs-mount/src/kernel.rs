@@ -30,17 +30,27 @@ pub struct Kernel {
     pub copy_of: Option<&'static Kernel>,
 }
 
+/// The layer that is an archive, and no file.
+const BUILT_IN: &str = "built-in";
+
 /// The layer that all kernels have.
 const FIRST: &str = "kernel";
 
 /// The one that `make kernel` leaves, and that most of what is tested boots.
 pub const BOOT: Kernel = Kernel { name: "boot", layers: &["container"], copy_of: None };
 
-/// The same with an archive in it and with the KUnit tests.
-pub const TEST: Kernel =
-    Kernel { name: "test", layers: &["container", "test", "kunit"], copy_of: Some(&BOOT) };
+/// The same with an archive in it.
+pub const TEST: Kernel = Kernel {
+    name: "test",
+    layers: &["container", "test", "kunit", BUILT_IN],
+    copy_of: Some(&BOOT),
+};
 
-/// That under KASAN and lockdep.
+/// The same without that archive, in place of which the KUnit tests expect the default one.
+pub const KUNIT: Kernel =
+    Kernel { name: "kunit", layers: &["container", "test", "kunit"], copy_of: Some(&TEST) };
+
+/// [`KUNIT`] under KASAN and lockdep.
 pub const DEBUG: Kernel =
     Kernel { name: "debug", layers: &["container", "test", "kunit", "debug"], copy_of: None };
 
@@ -88,7 +98,7 @@ impl Kernel {
                 all += &read(file)?;
             }
         }
-        if self.layers.contains(&"test") {
+        if self.layers.contains(&BUILT_IN) {
             all += &format!("CONFIG_INITRAMFS_SOURCE=\"{}\"\n", built_in(base).display());
         }
         Ok(all)
@@ -154,7 +164,7 @@ impl Kernel {
         tree::prepare(base)?;
         let stamp = self.dir(base).join("built");
         let head = base.git(&["rev-parse", "HEAD"]).unwrap_or_default();
-        let archive = if self.layers.contains(&"test") { write_built_in(base)? } else { 0 };
+        let archive = if self.layers.contains(&BUILT_IN) { write_built_in(base)? } else { 0 };
         let (settings, tools) = (self.settings(base)?, Toolchain::find()?.describe()?);
         let state = format!("{head}{settings}{tools}{archive:x}");
         // A tree of somebody's own may change without a commit.

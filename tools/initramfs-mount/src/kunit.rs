@@ -114,7 +114,7 @@ fn user_mode_kunit(base: &Base, name: &str, task: &str, configs: &[PathBuf]) -> 
 ///
 /// kunit.py would start QEMU itself, but with KVM wherever there is a `/dev/kvm`, be it of use or not.
 pub fn in_qemu(fixture: &Fixture, kernel: &'static Kernel) -> Result<()> {
-    let words = format!("kunit.enable=1 kunit.filter_glob={OURS}");
+    let words = format!("kunit.enable=1 kunit.autorun=1 kunit.filter_glob={OURS}");
     let machine = fixture.machine(kernel)?.append(&words);
     let boot = Machine { mib: 512, seconds: 180, ..machine }.boot()?.check()?;
     parse(&fixture.base, kernel.name, &boot.console, &[OURS])
