@@ -32,8 +32,7 @@ pub fn is_installed(package: &str) -> bool {
 }
 
 pub fn is_root() -> bool {
-    // SAFETY: It has no preconditions and always succeeds.
-    unsafe { libc::geteuid() == 0 }
+    rustix::process::geteuid().is_root()
 }
 
 /// Makes sure that packages can be installed, for which sudo may ask for a password.

@@ -5,6 +5,7 @@
 
 use anyhow::{bail, Context, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use rustix::process::{kill_process, Pid, Signal};
 use std::{
     ffi::OsStr,
     fs::{self, File, Permissions},
@@ -37,7 +38,7 @@ pub fn stop_on_signals() -> Result<TempDir> {
         STOPPING.store(true, Ordering::SeqCst);
         let start = Instant::now();
         loop {
-            let left = descendants(std::process::id());
+            let left = descendants();
             if left.is_empty() {
                 break;
             }
@@ -45,10 +46,9 @@ pub fn stop_on_signals() -> Result<TempDir> {
                 // What is half installed is not to be left so.
                 let is_patient = !["dpkg", "apt-get"].contains(&name.as_str());
                 let late = is_patient && start.elapsed() > Duration::from_secs(5);
-                let signal = if late { libc::SIGKILL } else { libc::SIGTERM };
-                // SAFETY: It has no preconditions. A process that is gone is no harm: its number is
-                // not given to another one in the moment since it was read.
-                unsafe { libc::kill(pid as libc::pid_t, signal) };
+                let signal = if late { Signal::KILL } else { Signal::TERM };
+                // It may have ended by itself.
+                let _ = kill_process(pid, signal);
             }
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -69,30 +69,21 @@ pub fn go_on_unless_stopping() {
     }
 }
 
-/// The processes that a process has started, and those that they have started.
-fn descendants(pid: u32) -> Vec<(u32, String)> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let all: Vec<(u32, u32, String)> = processes
-        .filter_map(|dir| {
-            let child = dir.file_name().to_str()?.parse().ok()?;
-            let stat = fs::read_to_string(dir.path().join("stat")).ok()?;
-            // The name may have anything in it; behind it are the state and the parent.
-            let (name, rest) = stat.rsplit_once(')')?;
-            let mut words = rest.split_whitespace();
-            let state = words.next()?;
-            let name = name.split_once('(')?.1.to_owned();
-            (state != "Z").then_some((child, words.next()?.parse().ok()?, name))
-        })
+/// The processes that this one has started, and those that they have started, with their names.
+fn descendants() -> Vec<(Pid, String)> {
+    let all: Vec<_> = procfs::process::all_processes()
+        .into_iter()
+        .flatten()
+        .filter_map(|process| process.ok()?.stat().ok().filter(|stat| stat.state != 'Z'))
         .collect();
-    let mut found = vec![(pid, String::new())];
+    let mut found = vec![std::process::id() as i32];
     let mut next = 0;
-    while let Some((parent, _)) = found.get(next) {
-        let children = all.iter().filter(|(_, p, _)| p == parent);
-        let children: Vec<_> = children.map(|(child, _, name)| (*child, name.clone())).collect();
-        found.extend(children);
+    while let Some(parent) = found.get(next).copied() {
+        found.extend(all.iter().filter(|stat| stat.ppid == parent).map(|stat| stat.pid));
         next += 1;
     }
-    found.split_off(1)
+    let stats = all.into_iter().filter(|stat| found[1..].contains(&stat.pid));
+    stats.filter_map(|stat| Some((Pid::from_raw(stat.pid)?, stat.comm))).collect()
 }
 
 /// Returns all programs of that name in `PATH`, or in one of the folders for the super-user.
@@ -124,6 +115,7 @@ pub fn program(name: &str, package: &str) -> Result<PathBuf> {
 /// If it can't be started or fails; then the error has the end of what it said.
 pub fn output(command: &mut Command) -> Result<String> {
     let name = describe(command);
+    go_on_unless_stopping();
     let output =
         command.stdin(Stdio::null()).output().with_context(|| format!("can't run {name}"))?;
     go_on_unless_stopping();
