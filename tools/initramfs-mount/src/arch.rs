@@ -30,6 +30,13 @@ const ALL: &[Arch] = &[Arch {
     console: "ttyS0",
 }];
 
+impl Arch {
+    /// What make is asked for to make the image.
+    pub fn target(&self) -> &str {
+        self.image.rsplit('/').next().unwrap_or(self.image)
+    }
+}
+
 /// The one that kernels are built for.
 pub fn current() -> &'static Arch {
     &ALL[0]

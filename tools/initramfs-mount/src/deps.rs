@@ -29,6 +29,7 @@ pub enum For {
 }
 
 /// Packages, what they are for, and why they are needed.
+#[rustfmt::skip]
 fn packages() -> Vec<(For, &'static str, Vec<&'static str>)> {
     let rust = if apt::codename() == "bookworm" {
         // Debian 12 has its newer compiler under another name, and an older bindgen.
@@ -37,8 +38,7 @@ fn packages() -> Vec<(For, &'static str, Vec<&'static str>)> {
         vec!["rustc", "rust-src", "rustfmt", "rust-clippy", "bindgen"]
     };
     let c = vec!["clang-19", "lld-19", "llvm-19", "libclang-19-dev", "gcc", "libc6-dev"];
-    #[rustfmt::skip]
-    let packages = vec![
+    vec![
         (For::Run, "the kernel's Rust", rust),
         (For::Run, "the kernel's C, and bindgen", c),
         (For::Run, "building a kernel", vec![
@@ -58,8 +58,7 @@ fn packages() -> Vec<(For, &'static str, Vec<&'static str>)> {
         (For::All, "Debian packages of a kernel", vec!["debhelper", "dpkg-dev", "dwarves"]),
         (For::All, "a small Debian in an initramfs, and on a disk", vec!["mmdebstrap", "uidmap"]),
         (For::All, "looking at the report", vec!["chromium"]),
-    ];
-    packages
+    ]
 }
 
 /// Installs what is missing, having said what and why: Debian's packages, bindgen, virtme-ng, and

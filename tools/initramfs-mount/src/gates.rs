@@ -498,8 +498,7 @@ pub fn bisect(fixture: &Fixture) -> Result<()> {
 
 fn bisect_step(base: &Base, on: bool) -> Result<()> {
     let kernel = &BISECT[usize::from(on)];
-    let target = arch::current().image.rsplit('/').next().unwrap_or_default();
-    let log = kernel.make_targets(base, "building", &[target])?;
+    let log = kernel.make_targets(base, "building", &[arch::current().target()])?;
     about(&log, &ours(base)?)?;
     let machine = Machine {
         initrd: Some(Archive::telling("archive")?.finish().into()),

@@ -7,7 +7,7 @@ use crate::{
     archive::{script, tell},
     base::Base,
     disk::Disk,
-    kernel::{self, Kernel},
+    kernel::Kernel,
     machine::{Boot, Machine},
 };
 use anyhow::{anyhow, bail, Context, Result};
@@ -75,16 +75,10 @@ impl Fixture {
 
     /// A machine with a kernel, which is built if need be.
     pub fn machine(&self, kernel: &'static Kernel) -> Result<Machine> {
-        if let Some(like) = kernel.copy_of {
-            self.machine(like)?;
+        if let Some(first) = kernel.copy_of {
+            self.machine(first)?;
         }
-        let image = self.kernels.get(kernel.name, || {
-            if kernel.name == kernel::BOOT.name {
-                kernel::build(&self.base)
-            } else {
-                kernel.build(&self.base)
-            }
-        })?;
+        let image = self.kernels.get(kernel.name, || kernel.build(&self.base))?;
         Ok(Machine::new(&image))
     }
 

@@ -4,7 +4,7 @@
 
 use crate::{
     base::{git, Base, PRISTINE},
-    cmd::{output, read, write},
+    cmd::{make_dir, output, read, write},
     paths,
     series::{self, Identity, Patch, NO_IDENTITY},
     tree,
@@ -121,7 +121,7 @@ fn fresh(dir: &Path) -> Result<PathBuf> {
                 .with_context(|| format!("can't remove {}", file.path().display()))?;
         }
     }
-    crate::cmd::make_dir(dir)?;
+    make_dir(dir)?;
     Ok(dir.to_owned())
 }
 
