@@ -154,8 +154,14 @@ impl Kernel {
             fs::remove_dir_all(&half)
                 .with_context(|| format!("can't remove {}", half.display()))?;
         }
-        output(Command::new("cp").args(["-a", "--reflink=auto"]).arg(like).arg(&half))?;
+        output(Command::new("cp").args(["-a", "--reflink=auto"]).arg(&like).arg(&half))?;
         fs::remove_file(half.join("built"))?;
+        // objtool's own build files have the folder's name in them. With another name it would be built
+        // again, and with it each object that it has seen.
+        let [from, to] = [&like, &dir].map(|dir| dir.display().to_string());
+        let mut rename = Command::new("find");
+        rename.arg(half.join("tools")).args(["-name", ".*.cmd", "-exec", "sed", "-i"]);
+        output(rename.arg(format!("s,{from}/,{to}/,g")).args(["{}", "+"]))?;
         fs::rename(&half, &dir).with_context(|| format!("can't make {}", dir.display()))
     }
 
@@ -172,8 +178,7 @@ impl Kernel {
             let _ = fs::remove_file(&stamp);
             // clippy is asked where it costs no build of its own.
             let clippy = if self.layers.contains(&"test") { "CLIPPY=1" } else { "CLIPPY=" };
-            let image = arch::current().image.rsplit('/').next().unwrap_or_default();
-            self.make_targets(base, "building", &[clippy, image])?;
+            self.make_targets(base, "building", &[clippy, arch::current().target()])?;
             write(&stamp, state)?;
         }
         Ok(self.image(base))

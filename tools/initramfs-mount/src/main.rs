@@ -304,12 +304,13 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
             fixture.trial("kunit::user_mode", |f| kunit::user_mode(&f.base)),
             fixture.trial("kernel::test", |f| f.machine(&kernel::TEST).map(drop)),
         ];
-        let mut others = vec![fixture.trial("kunit::archives", |f| kunit::boot_archives(&f.base))];
+        let mut others = vec![
+            fixture.trial("kunit::qemu", |f| kunit::in_qemu(f, &kernel::KUNIT)),
+            fixture.trial("kunit::archives", |f| kunit::boot_archives(&f.base)),
+        ];
         if all {
             others.extend([
                 fixture.trial("kunit::without_option", |f| kunit::without_option(&f.base)),
-                // It takes a kernel of its own, which no archive is in.
-                fixture.trial("kunit::qemu", |f| kunit::in_qemu(f, &kernel::KUNIT)),
                 fixture.trial("kunit::qemu_debug", |f| {
                     kunit::in_qemu(f, &kernel::DEBUG)?;
                     gates::instrumented_debug(f)
