@@ -15,6 +15,7 @@ use crate::{
     tree,
 };
 use anyhow::{bail, ensure, Context, Result};
+use regex::Regex;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -117,7 +118,8 @@ pub fn in_qemu(fixture: &Fixture, kernel: &'static Kernel) -> Result<()> {
     let words = format!("kunit.enable=1 kunit.autorun=1 kunit.filter_glob={OURS}");
     let machine = fixture.machine(kernel)?.append(&words);
     let boot = Machine { mib: 512, seconds: 180, ..machine }.boot()?.check()?;
-    parse(&fixture.base, kernel.name, &boot.console, &[OURS])
+    let times = Regex::new(r"(?m)^\[ *\d+\.\d+\] ")?;
+    parse(&fixture.base, kernel.name, &times.replace_all(&boot.console, ""), &[OURS])
 }
 
 /// Has kunit.py read the results, and makes sure that these suites are among them.
