@@ -57,7 +57,7 @@ pub fn without_option(base: &Base) -> Result<()> {
     parse(base, "um-off", results(&said)?, NEIGHBOURS)
 }
 
-/// The configurations of our suite and of the neighbours, under KASAN and lockdep.
+/// The configurations of our suite and of the neighbours, under KASAN.
 fn configs(base: &Base) -> Vec<PathBuf> {
     let debug =
         ["debug", "arch/um-debug"].map(|name| paths::tool(&format!("configs/{name}.config")));
