@@ -53,6 +53,14 @@ pub fn all() -> Vec<Situation> {
         })
         .panics()
         .logs(BROKEN),
+        boot("header_with_no_number", |_| {
+            let mut image = first()?;
+            // The inode of the first entry.
+            image[6] = b'+';
+            Ok(image)
+        })
+        .panics()
+        .logs("damaged header"),
         // Zeros may come before an archive, but so many that it begins at a multiple of 4.
         boot("misaligned", |_| {
             let second = Archive::new().file("x", 0o644, b"x").finish();
