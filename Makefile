@@ -5,6 +5,9 @@
 BASE ?= 6.12
 BASES ?=
 KDIR ?=
+COUNT ?= 1000
+SEED ?=
+CASE ?=
 CONFIG ?=
 T ?=
 ARGS ?=
@@ -13,7 +16,7 @@ CARGO ?= $(or $(shell command -v cargo || ls $${HOME}/.cargo/bin/cargo 2>/dev/nu
 TOOL := tools/initramfs-mount/target/debug/initramfs-mount
 RUN = TOP='$(CURDIR)' KDIR='$(KDIR)' CONFIG='$(CONFIG)' CARGO='$(CARGO)' $(TOOL) --base $(BASE)
 
-.PHONY: help deps run test test-all report programs kernel kunit boot shell check bench series \
+.PHONY: help deps run test test-all report programs kernel kunit fuzz boot shell check bench series \
 	bisect deb dist tree patch unpatch clean tool
 
 help:
@@ -31,6 +34,9 @@ help:
 	@echo '          runc, crun, bwrap and virtme-ng, but neither docker nor podman'
 	@echo '  kunit   run the KUnit tests on user-mode Linux and in QEMU, and boot'
 	@echo '          compressed archives cut off at hundreds of places'
+	@echo '  fuzz    boot COUNT=1000 generated archives, whole and bent, on user-mode Linux, and'
+	@echo '          compare what comes of each with what it is; SEED=n for the same ones,'
+	@echo '          CASE=file for one of its findings'
 	@echo '  boot    boot the kernel in each situation; T=name for some of them'
 	@echo '  shell   open a shell in an initramfs, the host in /host; ARGS=word for the'
 	@echo '          command line of the kernel'
@@ -68,6 +74,9 @@ kernel kunit bench series bisect deb dist tree patch unpatch deps: tool
 
 shell: tool
 	@$(RUN) shell -- $(ARGS)
+
+fuzz: tool
+	@$(RUN) fuzz --count '$(COUNT)' $(if $(SEED),--seed '$(SEED)') $(if $(CASE),--case '$(CASE)')
 
 boot check programs: tool
 	@$(RUN) $@ -- $(T)

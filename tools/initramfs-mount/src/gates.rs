@@ -91,7 +91,7 @@ fn modules() -> Result<()> {
     let items = regex::Regex::new(r"::\{[^}]*\}|::\w+")?;
     let mut needs = Vec::new();
     // The files of a folder are one module here.
-    for file in [scripts("src")?, scripts("src/situations")?].concat() {
+    for file in [scripts("src")?, scripts("src/situations")?, scripts("src/fuzz")?].concat() {
         let mut path = file.strip_prefix(paths::tool("src"))?.with_extension("");
         if let Some(folder) = path.parent().filter(|folder| *folder != Path::new("")) {
             path = folder.to_owned();

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Runs the KUnit tests with the kernel's kunit.py, on user-mode Linux and in QEMU; and boots
-//! user-mode Linux, which takes a moment, with hundreds of archives.
+//! Runs the KUnit tests with the kernel's kunit.py, on user-mode Linux and in QEMU.
 
 use crate::{
-    archive::{compress, noise, padded, Archive, COMPRESSIONS},
     base::Base,
-    cmd::{make_dir, output, program, read, watch, write, Progress},
+    cmd::{make_dir, output, program, read, watch, write},
     harness::Fixture,
     kernel::{for_base, kunit_config, Kernel},
     machine::Machine,
@@ -14,14 +12,9 @@ use crate::{
     toolchain::{self, Toolchain},
     tree,
 };
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{ensure, Context, Result};
 use regex::Regex;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::Mutex,
-};
+use std::{path::PathBuf, process::Command};
 
 /// Our suite.
 const OURS: &str = "initramfs_mount";
@@ -151,121 +144,4 @@ fn kunit_py(base: &Base) -> Result<Command> {
     let mut kunit = Command::new(program("python3", "python3")?);
     kunit.current_dir(&base.sources).arg(base.sources.join("tools/testing/kunit/kunit.py"));
     Ok(kunit)
-}
-
-/// An archive, and whether it is to become the root.
-struct Case {
-    what: String,
-    archive: Vec<u8>,
-    whole: bool,
-}
-
-/// Boots user-mode Linux with compressed archives: whole, with something after them, and cut off at
-/// many places.
-///
-/// # Errors
-///
-/// If the kernel takes one for what it is not.
-pub fn boot_archives(base: &Base) -> Result<()> {
-    build_user_mode(base)?;
-    let kernel = base.dir.join(USER_MODE).join("linux");
-    let cases = cases()?;
-    let count = cases.len();
-    let progress = Progress::new(&format!("booting {count} compressed archives"));
-    let cases = Mutex::new(cases.into_iter().enumerate());
-    let boots = || -> Result<()> {
-        let dir = tempfile::tempdir().context("can't make a folder for archives")?;
-        loop {
-            let next = cases.lock().ok().and_then(|mut cases| cases.next());
-            let Some((i, case)) = next else { return Ok(()) };
-            progress.line(&format!("{} of {count}: {}", i + 1, case.what));
-            case.check(&kernel, dir.path())?;
-        }
-    };
-    let done = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..toolchain::jobs()).map(|_| scope.spawn(boots)).collect();
-        let mut threads = threads.into_iter();
-        threads.try_for_each(|thread| thread.join().unwrap_or_else(|_| bail!("a thread died")))
-    });
-    progress.done(done.is_ok());
-    done
-}
-
-fn cases() -> Result<Vec<Case>> {
-    let archive = Archive::new()
-        .file("noise", 0o644, &noise(5000))
-        .file("text", 0o644, &b"a line\n".repeat(2000))
-        .file("init", 0o755, b"no program");
-    let open = archive.clone().open_with("last", b"unpadded");
-    let archive = archive.finish();
-    let mut cases = Vec::new();
-    let mut add = |what: String, archive: Vec<u8>, whole| cases.push(Case { what, archive, whole });
-    for (how, ..) in COMPRESSIONS {
-        add(format!("{how}, without trailer"), compress(how, &open)?, true);
-        let junk = [&archive[..], b"this is no archive"].concat();
-        add(format!("{how}, junk in it"), compress(how, &junk)?, true);
-        for len in [open.len() - 4, open.len() - 50] {
-            let what = format!("{how}, whole, of {len} bytes");
-            add(what, compress(how, &open[..len])?, false);
-        }
-        // Decompressors hand out blocks: the trailer in the last one of them, and before.
-        for (kind, archive) in [("", archive.clone()), (", padded", padded(archive.clone(), 8192))]
-        {
-            let packed = compress(how, &archive)?;
-            let len = packed.len();
-            let aligned = padded(packed.clone(), 4);
-            for after in [&b""[..], &[0; 100], b"this is no archive, and no zeros", &[0xff; 40]] {
-                let what = format!("{how}{kind}, then {} bytes", after.len());
-                add(what, [&packed, after].concat(), true);
-            }
-            // What begins as an archive must be one.
-            for after in [&b"0707010"[..], b"\x1f\x8b\x08\0", b"\x02\x21\x4c\x18\xff"] {
-                let what = format!("{how}{kind}, then {after:02x?}");
-                add(what, [&aligned, after].concat(), false);
-            }
-            let twice = [&aligned[..], &packed].concat();
-            add(format!("{how}{kind}, twice"), twice.clone(), true);
-            for cut in [2, 3, 5, 6, 7, 8, 9, len / 2, len - 9, len - 1] {
-                let what = format!("{how}{kind}, twice, {cut} of it");
-                add(what, twice[..aligned.len() + cut].to_vec(), false);
-            }
-            let spread = (1..12).map(|i| len * i / 12);
-            for cut in spread.chain(len - 32..len) {
-                add(format!("{how}{kind}, {cut} of {len}"), packed[..cut].to_vec(), false);
-            }
-        }
-    }
-    Ok(cases)
-}
-
-impl Case {
-    fn check(&self, kernel: &Path, dir: &Path) -> Result<()> {
-        let file = dir.join("initrd");
-        fs::write(&file, &self.archive)?;
-        // A kernel that panics ends with an abort, which is as well here.
-        let said = Command::new("timeout")
-            .current_dir(dir)
-            .arg("60")
-            .arg(kernel)
-            // Without root=, user-mode Linux would add one of its own.
-            .args(["mem=64M", "kunit.enable=0", "console=tty", "root="])
-            .arg(format!("initrd={}", file.display()))
-            // What it leaves behind when it panics.
-            .arg(format!("uml_dir={}/", dir.display()))
-            .stdin(Stdio::null())
-            .output()
-            .with_context(|| format!("can't run {}", kernel.display()))?;
-        let said = String::from_utf8_lossy(&said.stdout);
-        let (wanted, other) = if self.whole {
-            ("/ is the initramfs", "Kernel panic - not syncing: VFS")
-        } else {
-            (", initramfs: ", "/ is the initramfs")
-        };
-        ensure!(
-            said.contains(wanted) && !said.contains(other),
-            "an archive ({}) should make the kernel say {wanted:?}:\n{said}",
-            self.what
-        );
-        Ok(())
-    }
 }

@@ -13,7 +13,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::OnceLock,
+    sync::{LazyLock, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -78,11 +78,17 @@ impl Boot {
     /// If not, with all that was said.
     pub fn check(self) -> Result<Self> {
         ensure!(self.ended, "the machine did not switch off\n{}", self.text());
-        if let Some(complaint) = Regex::new(COMPLAINTS)?.find(&self.console) {
-            bail!("the console has {:?}\n{}", complaint.as_str(), self.text());
+        if let Some(complaint) = complaint(&self.console) {
+            bail!("the console has {complaint:?}\n{}", self.text());
         }
         Ok(self)
     }
+}
+
+/// What a kernel has to complain of on its console.
+pub fn complaint(console: &str) -> Option<&str> {
+    static COMPLAINT: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(COMPLAINTS).ok());
+    COMPLAINT.as_ref()?.find(console).map(|found| found.as_str())
 }
 
 impl Machine {

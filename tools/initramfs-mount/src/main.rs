@@ -11,6 +11,7 @@ mod containers;
 mod debian;
 mod deps;
 mod disk;
+mod fuzz;
 mod gates;
 mod harness;
 mod kernel;
@@ -84,6 +85,8 @@ enum Task {
     Bench,
     /// Run the KUnit tests on user-mode Linux and in QEMU
     Kunit,
+    /// Boot generated archives, and compare what comes of them with what they are
+    Fuzz(fuzz::Options),
     /// Run the gates: format, lints, checkpatch, sizes
     Check(Pick),
     /// Boot it in each situation
@@ -172,10 +175,11 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Task::Kunit => {
             let base = base()?;
             kunit::user_mode(&base)?;
-            kunit::boot_archives(&base)?;
+            fuzz::systematic(&base)?;
             kunit::without_option(&base)?;
             kunit::in_qemu(&*fixture()?, &kernel::KUNIT)?;
         }
+        Task::Fuzz(options) => fuzz::run(&base()?, options)?,
         Task::Series(options) => outgoing::mail(&base()?, options)?,
         Task::Patch => user_tree::patch()?,
         Task::Unpatch => user_tree::unpatch()?,
@@ -306,7 +310,10 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
         ];
         let mut others = vec![
             fixture.trial("kunit::qemu", |f| kunit::in_qemu(f, &kernel::KUNIT)),
-            fixture.trial("kunit::archives", |f| kunit::boot_archives(&f.base)),
+            fixture.trial("fuzz::systematic", |f| fuzz::systematic(&f.base)),
+            fixture.trial("fuzz::generated", move |f| {
+                fuzz::generated(&f.base, if all { 10_000 } else { 500 }, 0)
+            }),
         ];
         if all {
             others.extend([

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Boots user-mode Linux, which takes a moment, with thousands of archives, and compares what the
+//! kernel makes of them with what they are.
+
+mod generate;
+pub mod oracle;
+mod systematic;
+
+use crate::{
+    base::Base,
+    cmd::{go_on_unless_stopping, read_bytes, write, Progress},
+    kunit,
+    machine::complaint,
+    toolchain,
+};
+use anyhow::{bail, ensure, Context, Result};
+use generate::Plan;
+use oracle::{judge, Verdict};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::Mutex,
+};
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// How many archives to make
+    #[arg(long, default_value_t = 1000)]
+    pub count: u32,
+    /// What they come from: the same ones for the same number. Another one each time unless given
+    #[arg(long)]
+    pub seed: Option<u32>,
+    /// Boots this image alone
+    #[arg(long)]
+    pub case: Option<PathBuf>,
+}
+
+/// Boots what the options say.
+///
+/// # Errors
+///
+/// If the kernel takes an archive for what it is not, complains, or hangs.
+pub fn run(base: &Base, options: &Options) -> Result<()> {
+    if let Some(case) = &options.case {
+        let kernel = kernel(base)?;
+        let image = read_bytes(case)?;
+        let verdict = judge(&image);
+        let boot = boot(&kernel, &image)?;
+        println!("{}", boot.said.trim_end());
+        println!("{}: {verdict:?}", case.display());
+        return match boot.wrong(&verdict) {
+            None => Ok(()),
+            Some(wrong) => bail!("{}: {wrong}", case.display()),
+        };
+    }
+    let seed = options.seed.unwrap_or_else(|| fastrand::u32(..));
+    println!("SEED={seed}");
+    generated(base, options.count, seed)
+}
+
+/// Boots compressed archives: whole, with something after them, and cut off at many places.
+pub fn systematic(base: &Base) -> Result<()> {
+    let kernel = kernel(base)?;
+    let cases = systematic::cases()?;
+    for_each(&format!("booting {} compressed archives", cases.len()), cases, |case| {
+        let verdict = judge(&case.image);
+        let is_whole = matches!(verdict, Verdict::Whole { .. });
+        let what = &case.what;
+        ensure!(is_whole == case.whole, "the oracle takes an archive ({what}) for {verdict:?}");
+        let boot = boot(&kernel, &case.image)?;
+        match boot.wrong(&verdict) {
+            None => Ok(case.what),
+            Some(wrong) => bail!("an archive ({what}): {wrong}\n{}", boot.said),
+        }
+    })
+}
+
+fn kernel(base: &Base) -> Result<PathBuf> {
+    kunit::build_user_mode(base)?;
+    Ok(base.dir.join(kunit::USER_MODE).join("linux"))
+}
+
+/// Boots so many archives that come from a seed. Findings are left in `build/<base>/fuzz/`, as small as
+/// they can be made.
+pub fn generated(base: &Base, count: u32, seed: u32) -> Result<()> {
+    let kernel = &kernel(base)?;
+    let tally = Mutex::new(BTreeMap::new());
+    let findings = Mutex::new(Vec::new());
+    let what = format!("booting {count} generated archives");
+    for_each(&what, 0..count, |i| {
+        // Neighbouring numbers are to have nothing in common.
+        let plan =
+            Plan::new((u64::from(seed) << 32 | u64::from(i)).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let image = plan.image()?;
+        let verdict = judge(&image);
+        let boot = boot(kernel, &image)?;
+        let kind = format!("{verdict:?}");
+        if let Ok(mut tally) = tally.lock() {
+            *tally.entry((kind.clone(), boot.is_root())).or_insert(0) += 1;
+        }
+        if let Some(wrong) = boot.wrong(&verdict) {
+            let image = shrink(kernel, plan, &wrong)?;
+            let file = base.dir.join(format!("fuzz/{seed}-{i}.cpio"));
+            write(&file, &image)?;
+            let line = format!("{}: {:?}, {wrong}", file.display(), judge(&image));
+            eprintln!("    {line}");
+            if let Ok(mut findings) = findings.lock() {
+                findings.push(line);
+            }
+        }
+        let found = findings.lock().map_or(0, |findings| findings.len());
+        Ok(format!("{found} findings, {kind}"))
+    })?;
+    for ((kind, is_root), count) in tally.into_inner().unwrap_or_default() {
+        let is_root = if is_root { "the root" } else { "dropped" };
+        println!("  {count:>6} {is_root:8}  {kind}");
+    }
+    let findings = findings.into_inner().unwrap_or_default();
+    ensure!(
+        findings.is_empty(),
+        "{} of {count} archives (SEED={seed}) are taken for what they are not; `make fuzz CASE=file` \
+         repeats one:\n{}",
+        findings.len(),
+        findings.join("\n")
+    );
+    Ok(())
+}
+
+/// The smallest image that shows the same.
+fn shrink(kernel: &Path, mut plan: Plan, wrong: &str) -> Result<Vec<u8>> {
+    let mut image = plan.image()?;
+    let mut tries = 0..300;
+    while let Some(smaller) = plan.smaller().into_iter().find_map(|plan| {
+        tries.next()?;
+        let image = plan.image().ok()?;
+        let found = boot(kernel, &image).ok()?.wrong(&judge(&image));
+        (found.as_deref() == Some(wrong)).then_some((plan, image))
+    }) {
+        (plan, image) = smaller;
+    }
+    Ok(image)
+}
+
+/// What was seen of a boot of user-mode Linux.
+struct Boot {
+    said: String,
+    ended: bool,
+}
+
+/// Boots it with an image, whose init is no program: it ends with a panic, this or that way.
+fn boot(kernel: &Path, image: &[u8]) -> Result<Boot> {
+    let dir = tempfile::tempdir().context("can't make a folder for an archive")?;
+    let file = dir.path().join("initrd");
+    fs::write(&file, image)?;
+    go_on_unless_stopping();
+    let done = Command::new("timeout")
+        .current_dir(dir.path())
+        .arg("60")
+        .arg(kernel)
+        // Without root=, user-mode Linux would add one of its own.
+        .args(["mem=64M", "kunit.enable=0", "console=tty", "root="])
+        .arg(format!("initrd={}", file.display()))
+        // What it leaves behind when it panics.
+        .arg(format!("uml_dir={}/", dir.path().display()))
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("can't run {}", kernel.display()))?;
+    go_on_unless_stopping();
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    ensure!(said.contains("Linux version "), "{} did not start: {said}", kernel.display());
+    Ok(Boot { said, ended: done.status.code() != Some(124) })
+}
+
+impl Boot {
+    /// Whether an archive was taken for whole, and is the root.
+    fn is_root(&self) -> bool {
+        self.said.contains("initramfs_mount: / is the initramfs")
+    }
+
+    /// Returns in what a boot differs from what an image is.
+    fn wrong(&self, verdict: &Verdict) -> Option<String> {
+        if let Some(complaint) = complaint(&self.said) {
+            return Some(format!("the console has {complaint:?}"));
+        }
+        let panic = self.said.lines().find(|line| line.contains("Kernel panic"));
+        let Some(panic) = panic.filter(|_| self.ended) else {
+            return Some("it hangs".to_owned());
+        };
+        let names_it = panic.contains("initramfs: ");
+        let claims = self.said.contains("Initramfs unpacking failed: ") || names_it;
+        let wrong = match (verdict, self.is_root()) {
+            (Verdict::Whole { init: true }, false) => "a whole archive is dropped",
+            (Verdict::Whole { init: false }, true) => "an archive without init is the root",
+            (Verdict::Broken(_), true) => "a broken archive is the root",
+            (Verdict::Foreign, true) => "what is no archive is the root",
+            (_, true) if claims => "what is the root is said to be broken",
+            (Verdict::Broken(_), false) if !names_it => "the panic does not name the initramfs",
+            _ => return None,
+        };
+        Some(wrong.to_owned())
+    }
+}
+
+/// Does something with each of many, as many at a time as there are CPUs. What it returns is shown.
+fn for_each<T: Send>(
+    what: &str,
+    all: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator + Send>,
+    f: impl Fn(T) -> Result<String> + Sync,
+) -> Result<()> {
+    let all = all.into_iter();
+    let count = all.len();
+    let progress = Progress::new(what);
+    let all = Mutex::new(all.enumerate());
+    let work = || -> Result<()> {
+        loop {
+            let next = all.lock().ok().and_then(|mut all| all.next());
+            let Some((i, item)) = next else { return Ok(()) };
+            progress.line(&format!("{} of {count}: {}", i + 1, f(item)?));
+        }
+    };
+    let done = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..toolchain::jobs()).map(|_| scope.spawn(work)).collect();
+        let mut threads = threads.into_iter();
+        threads.try_for_each(|thread| thread.join().unwrap_or_else(|_| bail!("a thread died")))
+    });
+    progress.done(done.is_ok());
+    done
+}
