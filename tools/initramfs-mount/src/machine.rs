@@ -229,7 +229,7 @@ pub fn converse(
 ///
 /// There are machines with a `/dev/kvm` that can't run an ordinary kernel: only a boot tells. One
 /// without any root goes as far as it can and panics.
-fn accelerator(kernel: &Path) -> &'static str {
+pub fn accelerator(kernel: &Path) -> &'static str {
     static FOUND: OnceLock<&str> = OnceLock::new();
     FOUND.get_or_init(|| {
         let kvm = File::options().read(true).write(true).open("/dev/kvm");
