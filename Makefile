@@ -5,6 +5,7 @@
 BASE ?= 6.12
 BASES ?=
 KDIR ?=
+DEBUG ?=
 COUNT ?= 1000
 SEED ?=
 CASE ?=
@@ -31,7 +32,9 @@ help:
 	@echo '          of memory in build/report/index.html'
 	@echo '  programs  those on BASE alone; T=name for some of them'
 	@echo '  kernel  leave vmlinuz, System.map, config and linux/ in build/$$BASE/; it runs'
-	@echo '          runc, crun, bwrap and virtme-ng, but neither docker nor podman'
+	@echo '          runc, crun, bwrap and virtme-ng, but neither docker nor podman;'
+	@echo '          DEBUG=1 the one under KASAN and lockdep, in build/$$BASE-debug/, with'
+	@echo '          ARCH=um user-mode Linux under KASAN, in build/$$BASE-um-debug/'
 	@echo '  kunit   run the KUnit tests on user-mode Linux and in QEMU, and boot'
 	@echo '          compressed archives cut off at hundreds of places'
 	@echo '  fuzz    boot COUNT=1000 generated archives, whole and bent, on user-mode Linux, and'
@@ -69,8 +72,11 @@ test-all: tool
 report: tool
 	@$(RUN) report --bases '$(BASES)'
 
-kernel kunit bench series bisect deb dist tree patch unpatch deps: tool
+kunit bench series bisect deb dist tree patch unpatch deps: tool
 	@$(RUN) $@ $(ARGS)
+
+kernel: tool
+	@$(RUN) $@ $(if $(DEBUG),--debug) $(if $(ARCH),--arch '$(ARCH)')
 
 shell: tool
 	@$(RUN) shell -- $(ARGS)

@@ -117,6 +117,12 @@ impl Base {
         paths::top().join("patches").join(&self.name)
     }
 
+    /// The folder for what else is left of it.
+    pub fn beside_with(&self, suffix: &str) -> PathBuf {
+        let name = self.dir.file_name().unwrap_or_default().to_string_lossy();
+        self.dir.with_file_name(format!("{name}{suffix}"))
+    }
+
     /// Another checkout of the same repository, at `commit` to begin with, in a folder of its own.
     /// It lies there as this one does here, so that a compiler cache can't tell the two apart.
     ///

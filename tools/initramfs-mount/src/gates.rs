@@ -315,8 +315,8 @@ fn instrumented(fixture: &Fixture) -> Result<()> {
     fixture.machine(&BOOT)?;
     let dir = BOOT.dir(&fixture.base);
     ensure!(has_section(&dir, ".orc_unwind")?, "objtool has not seen the component");
-    kunit::build_user_mode(&fixture.base)?;
-    is_sanitized(&fixture.base.dir.join(kunit::USER_MODE))
+    let user_mode = kunit::build_user_mode(&fixture.base)?;
+    is_sanitized(user_mode.parent().unwrap_or(&user_mode))
 }
 
 /// The same in the kernel where objtool patches each return, and KASAN sees to each object.

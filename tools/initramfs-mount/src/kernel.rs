@@ -244,15 +244,23 @@ fn missing(wanted: &str, got: &str) -> Vec<String> {
         .collect()
 }
 
-/// Builds the kernel that is booted and leaves it as `vmlinuz`, with `System.map` and `config`.
-/// Returns where it is.
-pub fn build(base: &Base) -> Result<PathBuf> {
-    let image = BOOT.build(base)?;
-    let dir = BOOT.dir(base);
-    let vmlinuz = base.dir.join("vmlinuz");
-    write(&vmlinuz, read_bytes(&image)?)?;
-    for (from, to) in [("System.map", "System.map"), (".config", "config")] {
-        write(&base.dir.join(to), read_bytes(&dir.join(from))?)?;
+/// Builds the kernel that is booted, or the one under KASAN and lockdep, and leaves it as `vmlinuz`, with
+/// `System.map` and `config`. Returns where it is.
+pub fn build(base: &Base, debug: bool) -> Result<PathBuf> {
+    let (kernel, to) =
+        if debug { (&DEBUG, base.beside_with("-debug")) } else { (&BOOT, base.dir.clone()) };
+    let image = kernel.build(base)?;
+    leave(&kernel.dir(base), &image, &to)
+}
+
+/// Leaves an image that has been built as `vmlinuz`, with what is beside it.
+pub fn leave(objects: &Path, image: &Path, to: &Path) -> Result<PathBuf> {
+    let vmlinuz = to.join("vmlinuz");
+    write(&vmlinuz, read_bytes(image)?)?;
+    // User-mode Linux is a program.
+    fs::set_permissions(&vmlinuz, fs::metadata(image)?.permissions())?;
+    for (from, name) in [("System.map", "System.map"), (".config", "config")] {
+        write(&to.join(name), read_bytes(&objects.join(from))?)?;
     }
     Ok(vmlinuz)
 }

@@ -38,9 +38,10 @@ pub fn user_mode(base: &Base) -> Result<()> {
     parse(base, "um", results(&said)?, &suites)
 }
 
-/// Builds user-mode Linux with the tests in it.
-pub fn build_user_mode(base: &Base) -> Result<()> {
-    user_mode_kunit(base, USER_MODE, "build", &configs(base)).map(drop)
+/// Builds user-mode Linux with the tests in it. Returns where it is.
+pub fn build_user_mode(base: &Base) -> Result<PathBuf> {
+    user_mode_kunit(base, USER_MODE, "build", &configs(base))?;
+    Ok(base.dir.join(USER_MODE).join("linux"))
 }
 
 /// Runs the neighbours without our option, where there are any.

@@ -29,7 +29,7 @@ mod tree;
 mod user_tree;
 mod virtme;
 
-use anyhow::{anyhow, ensure, Result};
+use anyhow::{anyhow, bail, ensure, Result};
 use base::Base;
 use clap::{Parser, Subcommand};
 use deps::For;
@@ -68,7 +68,14 @@ enum Task {
         words: Vec<String>,
     },
     /// Build the kernel
-    Kernel,
+    Kernel {
+        /// The one under sanitizers
+        #[arg(long)]
+        debug: bool,
+        /// What it runs on: `x86_64`, or, with --debug, `um` for user-mode Linux
+        #[arg(long, default_value = "x86_64")]
+        arch: String,
+    },
     /// Write the patch series
     Series(outgoing::Options),
     /// Apply the series to a tree of your own, KDIR=
@@ -160,16 +167,26 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Task::Run => {
             let base = base()?;
             deps::install(For::Run, std::slice::from_ref(&base))?;
-            virtme::demonstrate(&base, &kernel::build(&base)?)?;
+            virtme::demonstrate(&base, &kernel::build(&base, false)?)?;
         }
         Task::Shell { words } => {
             let base = base()?;
-            let image = kernel::build(&base)?;
+            let image = kernel::build(&base, false)?;
             base.unlock();
             virtme::shell(&base, &image, &words.join(" "))?;
         }
-        Task::Kernel => {
-            let image = kernel::build(&base()?)?;
+        Task::Kernel { debug, arch } => {
+            let base = base()?;
+            let image = match (arch.as_str(), debug) {
+                ("x86_64" | "x86", _) => kernel::build(&base, *debug)?,
+                ("um", true) => {
+                    let image = kunit::build_user_mode(&base)?;
+                    let objects = image.parent().unwrap_or(&image);
+                    kernel::leave(objects, &image, &base.beside_with("-um-debug"))?
+                }
+                ("um", false) => bail!("user-mode Linux is built for tests alone: use DEBUG=1"),
+                _ => bail!("ARCH={arch} is not known here: use x86_64, or um with DEBUG=1"),
+            };
             println!("{}, with System.map and config beside it", image.display());
         }
         Task::Kunit => {

@@ -45,7 +45,7 @@ pub struct Options {
 /// If the kernel takes an archive for what it is not, complains, or hangs.
 pub fn run(base: &Base, options: &Options) -> Result<()> {
     if let Some(case) = &options.case {
-        let kernel = kernel(base)?;
+        let kernel = kunit::build_user_mode(base)?;
         let image = read_bytes(case)?;
         let verdict = judge(&image);
         let boot = boot(&kernel, &image)?;
@@ -63,7 +63,7 @@ pub fn run(base: &Base, options: &Options) -> Result<()> {
 
 /// Boots compressed archives: whole, with something after them, and cut off at many places.
 pub fn systematic(base: &Base) -> Result<()> {
-    let kernel = kernel(base)?;
+    let kernel = kunit::build_user_mode(base)?;
     let cases = systematic::cases()?;
     for_each(&format!("booting {} compressed archives", cases.len()), cases, |case| {
         let verdict = judge(&case.image);
@@ -78,15 +78,10 @@ pub fn systematic(base: &Base) -> Result<()> {
     })
 }
 
-fn kernel(base: &Base) -> Result<PathBuf> {
-    kunit::build_user_mode(base)?;
-    Ok(base.dir.join(kunit::USER_MODE).join("linux"))
-}
-
 /// Boots so many archives that come from a seed. Findings are left in `build/<base>/fuzz/`, as small as
 /// they can be made.
 pub fn generated(base: &Base, count: u32, seed: u32) -> Result<()> {
-    let kernel = &kernel(base)?;
+    let kernel = &kunit::build_user_mode(base)?;
     let tally = Mutex::new(BTreeMap::new());
     let findings = Mutex::new(Vec::new());
     let what = format!("booting {count} generated archives");

@@ -406,7 +406,7 @@ fn lzo(input: &[u8], data: &mut Vec<u8>) -> Result<usize, Verdict> {
     }
 }
 
-/// What `lz4 -l` makes has no end: it goes on for as long as there is room for what is said to come.
+/// What `lz4 -l` makes has no end: behind its first block it goes on for as long as blocks come.
 fn lz4(input: &[u8], data: &mut Vec<u8>) -> Result<usize, Verdict> {
     const MAGIC: u32 = 0x0221_4c18;
     if input.len() >= 4 && be32(input, 0)? != MAGIC {
@@ -429,7 +429,11 @@ fn lz4(input: &[u8], data: &mut Vec<u8>) -> Result<usize, Verdict> {
         let Some(packed) = input.get(at + 4..at + 4 + size) else {
             return if first { Err(CUT) } else { Ok(at) };
         };
-        let len = lz4_flex::block::decompress_into(packed, &mut block).map_err(|_| NO_SUM)?;
+        let len = match lz4_flex::block::decompress_into(packed, &mut block) {
+            Ok(len) => len,
+            Err(_) if first => return Err(NO_SUM),
+            Err(_) => return Ok(at),
+        };
         data.extend(&block[..len]);
         if data.len() > MOST {
             return Err(TOO_LARGE);

@@ -3,12 +3,15 @@
 //! A broken archive is not run, and nothing of it stays.
 
 use super::*;
-use crate::archive::{compress, noise, padded, COMPRESSIONS};
+use crate::{
+    archive::{compress, noise, padded, COMPRESSIONS},
+    fuzz::oracle::{judge, Verdict},
+};
 use anyhow::ensure;
 
 pub fn all() -> Vec<Situation> {
     let mut all = situations([
-        boot("compressed", |_| Ok(half(&compress("gzip", &big(4)?)?))).panics().logs(BROKEN),
+        broken("compressed", |_| Ok(half(&compress("gzip", &big(4)?)?))).panics().logs(BROKEN),
         boot("larger_than_the_mount", |_| big(16)).with("rootflags=size=8M").panics().logs(BROKEN),
         boot("larger_than_the_mount_compressed", |_| compress("zstd", &big(16)?))
             .with("rootflags=size=8M")
@@ -20,15 +23,15 @@ pub fn all() -> Vec<Situation> {
         })
         .with("initramfs_options=nr_inodes=1k")
         .panics(),
-        boot("plain", half_of_big).panics().logs(BROKEN),
-        boot("second_of_two", |_| Ok([first()?, half(&second())].concat())).panics().logs(BROKEN),
-        boot("second_of_two_compressed", |_| {
+        broken("plain", half_of_big).panics().logs(BROKEN),
+        broken("second_of_two", |_| Ok([first()?, half(&second())].concat())).panics().logs(BROKEN),
+        broken("second_of_two_compressed", |_| {
             let first = padded(compress("gzip", &first()?)?, 4);
             Ok([first, half(&compress("xz", &second())?)].concat())
         })
         .panics()
         .logs(BROKEN),
-        boot("second_of_two_lz4", |_| {
+        broken("second_of_two_lz4", |_| {
             // The kernel decompresses them as one.
             let second = Archive::new().file("x", 0o644, &[b'x'; 99]).finish();
             let second = compress("lz4", &second)?;
@@ -36,11 +39,11 @@ pub fn all() -> Vec<Situation> {
         })
         .panics()
         .logs(BROKEN),
-        boot("second_of_two_in_its_header", |_| cut_in_its_header()).panics().logs(BROKEN),
-        boot("second_of_two_in_one_gzip", |_| compress("gzip", &cut_in_its_header()?))
+        broken("second_of_two_in_its_header", |_| cut_in_its_header()).panics().logs(BROKEN),
+        broken("second_of_two_in_one_gzip", |_| compress("gzip", &cut_in_its_header()?))
             .panics()
             .logs(BROKEN),
-        boot("checksum_of_xz", |_| {
+        broken("checksum_of_xz", |_| {
             let packed = compress("xz", &first()?)?;
             // The index and the footer are the last 28 bytes or so; the block's CRC32 precedes them.
             let at = packed.len() - 36;
@@ -48,12 +51,12 @@ pub fn all() -> Vec<Situation> {
         })
         .panics()
         .logs(BROKEN),
-        boot("checksum_of_cpio", |_| {
+        broken("checksum_of_cpio", |_| {
             Ok(Archive::telling("half")?.file_with_sum("sum", b"summed", false).finish())
         })
         .panics()
         .logs(BROKEN),
-        boot("header_with_no_number", |_| {
+        broken("header_with_no_number", |_| {
             let mut image = first()?;
             // The inode of the first entry.
             image[6] = b'+';
@@ -62,29 +65,29 @@ pub fn all() -> Vec<Situation> {
         .panics()
         .logs("damaged header"),
         // Zeros may come before an archive, but so many that it begins at a multiple of 4.
-        boot("misaligned", |_| {
+        broken("misaligned", |_| {
             let second = Archive::new().file("x", 0o644, b"x").finish();
             Ok([first()?, vec![0], second].concat())
         })
         .panics()
         .logs(BROKEN),
-        boot("gzip_then_the_disk", |_| Ok(half(&compress("gzip", &big(2)?)?)))
+        broken("gzip_then_the_disk", |_| Ok(half(&compress("gzip", &big(2)?)?)))
             .disk()
             .boots_disk()
             .logs(BROKEN),
-        boot("zstd_then_the_disk", |_| Ok(half(&compress("zstd", &big(2)?)?)))
+        broken("zstd_then_the_disk", |_| Ok(half(&compress("zstd", &big(2)?)?)))
             .disk()
             .boots_disk()
             .logs(BROKEN),
-        boot("plain_then_the_disk", half_of_big).disk().boots_disk().logs(BROKEN),
+        broken("plain_then_the_disk", half_of_big).disk().boots_disk().logs(BROKEN),
         boot("is_run_when_off", half_of_big).with("initramfs_mount=0").boots_rootfs("half"),
         // As when a bit of its magic number has changed. The panic is that there is no root.
-        boot("not_an_archive_after_microcode", |_| Ok(microcode_and_noise())).panics(),
-        boot("not_an_archive_after_microcode_then_the_disk", |_| Ok(microcode_and_noise()))
+        broken("not_an_archive_after_microcode", |_| Ok(microcode_and_noise())).panics(),
+        broken("not_an_archive_after_microcode_then_the_disk", |_| Ok(microcode_and_noise()))
             .disk()
             .boots_disk()
             .logs("rootfs image is not initramfs ("),
-        boot("not_an_archive", |_| Ok(noise(8192))).disk().boots_disk(),
+        broken("not_an_archive", |_| Ok(noise(8192))).disk().boots_disk(),
         // The kernel with the built-in archive has no LZ4.
         boot("not_configured", |_| compress("lz4", &first()?))
             .built_in()
@@ -99,7 +102,7 @@ pub fn all() -> Vec<Situation> {
         .logs("compression method lz4 not configured"),
     ]);
     for from_end in [1, 4, 5, 8] {
-        let bent = boot(format!("gzip_{from_end}_from_its_end"), move |_| {
+        let bent = broken(format!("gzip_{from_end}_from_its_end"), move |_| {
             let packed = compress("gzip", &first()?)?;
             let at = packed.len() - from_end;
             Ok(flipped(packed, at, 1))
@@ -116,7 +119,7 @@ pub fn all() -> Vec<Situation> {
         ("in_the_trailers_name", 115),
         ("before_the_nul_of_that", 120),
     ] {
-        let cut = boot(format!("ends_{name}"), move |_| cut_at(from_header));
+        let cut = broken(format!("ends_{name}"), move |_| cut_at(from_header));
         all.push(cut.panics().logs(BROKEN).into());
     }
     for (name, from_header) in [("the_trailer", 0), ("padding", 121), ("a_zero", 124)] {
@@ -126,7 +129,7 @@ pub fn all() -> Vec<Situation> {
     for (how, ..) in COMPRESSIONS {
         // Also where nothing but the checksum at its end is missing.
         for (name, left) in [("half", None), ("without_its_end", Some(64))] {
-            let cut = boot(format!("{how}_{name}"), move |_| {
+            let cut = broken(format!("{how}_{name}"), move |_| {
                 let packed = compress(how, &big(1)?)?;
                 Ok(left.map_or(half(&packed), |left| packed[..packed.len() - left].to_vec()))
             });
@@ -145,6 +148,20 @@ pub fn all() -> Vec<Situation> {
         Ok(())
     }));
     all
+}
+
+/// A boot with an image that is broken by its format, too.
+fn broken(
+    name: impl Into<String>,
+    image: impl Fn(&Fixture) -> Result<Vec<u8>> + Send + Sync + 'static,
+) -> Setup {
+    boot(name, move |fixture| {
+        let image = image(fixture)?;
+        let verdict = judge(&image);
+        let is_broken = matches!(verdict, Verdict::Broken(_) | Verdict::Foreign);
+        ensure!(is_broken, "the oracle takes it for {verdict:?}");
+        Ok(image)
+    })
 }
 
 /// The message of today: which one depends on if anything was unpacked.

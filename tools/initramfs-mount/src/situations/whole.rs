@@ -3,7 +3,11 @@
 //! What the format allows is no broken archive.
 
 use super::*;
-use crate::archive::{compress, noise, padded, COMPRESSIONS};
+use crate::{
+    archive::{compress, noise, padded, COMPRESSIONS},
+    fuzz::oracle::{judge, Verdict},
+};
+use anyhow::ensure;
 
 pub fn all() -> Vec<Situation> {
     let mut all = situations([
@@ -88,6 +92,12 @@ fn is_whole(
     name: &str,
     image: impl Fn(&Fixture) -> Result<Vec<u8>> + Send + Sync + 'static,
 ) -> Expectation {
+    let image = move |fixture: &Fixture| {
+        let image = image(fixture)?;
+        let verdict = judge(&image);
+        ensure!(verdict == Verdict::Whole { init: true }, "the oracle takes it for {verdict:?}");
+        Ok(image)
+    };
     boot(name, image).boots_root("archive", "tmpfs").never_logs(BROKEN)
 }
 
