@@ -39,7 +39,8 @@ help:
 	@echo '          compressed archives cut off at hundreds of places'
 	@echo '  fuzz    boot COUNT=1000 generated archives, whole and bent, on user-mode Linux, and'
 	@echo '          compare what comes of each with what it is; SEED=n for the same ones,'
-	@echo '          CASE=file for one of its findings'
+	@echo '          CASE=file for one of its findings;'
+	@echo '          ARGS=--faults for one archive, with each allocation failing in turn'
 	@echo '  boot    boot the kernel in each situation; T=name for some of them'
 	@echo '  shell   open a shell in an initramfs, the host in /host; ARGS=word for the'
 	@echo '          command line of the kernel'
@@ -82,7 +83,7 @@ shell: tool
 	@$(RUN) shell -- $(ARGS)
 
 fuzz: tool
-	@$(RUN) fuzz --count '$(COUNT)' $(if $(SEED),--seed '$(SEED)') $(if $(CASE),--case '$(CASE)')
+	@$(RUN) fuzz --count '$(COUNT)' $(if $(SEED),--seed '$(SEED)') $(if $(CASE),--case '$(CASE)') $(ARGS)
 
 boot check programs: tool
 	@$(RUN) $@ -- $(T)

@@ -34,13 +34,21 @@ const USER_MODE_OFF: &str = "obj-um-off";
 pub fn user_mode(base: &Base) -> Result<()> {
     let suites =
         if neighbours(base).is_some() { [&[OURS], NEIGHBOURS].concat() } else { vec![OURS] };
+    tree::prepare(base)?;
     let said = user_mode_kunit(base, USER_MODE, "run", &configs(base))?;
     parse(base, "um", results(&said)?, &suites)
 }
 
 /// Builds user-mode Linux with the tests in it. Returns where it is.
 pub fn build_user_mode(base: &Base) -> Result<PathBuf> {
-    user_mode_kunit(base, USER_MODE, "build", &configs(base))?;
+    tree::prepare(base)?;
+    build_user_mode_with(base, None)
+}
+
+/// The same of a checkout, as it is, with a configuration in addition.
+pub fn build_user_mode_with(base: &Base, config: Option<PathBuf>) -> Result<PathBuf> {
+    let configs: Vec<_> = configs(base).into_iter().chain(config).collect();
+    user_mode_kunit(base, USER_MODE, "build", &configs)?;
     Ok(base.dir.join(USER_MODE).join("linux"))
 }
 
@@ -49,6 +57,7 @@ pub fn without_option(base: &Base) -> Result<()> {
     let Some(config) = neighbours(base) else {
         return Ok(());
     };
+    tree::prepare(base)?;
     let said = user_mode_kunit(base, USER_MODE_OFF, "run", &[config])?;
     let config = read(&base.dir.join(USER_MODE_OFF).join(".config"))?;
     ensure!(!config.contains("CONFIG_INITRAMFS_MOUNT=y"), "the option is on in {USER_MODE_OFF}");
@@ -76,7 +85,6 @@ fn results(said: &str) -> Result<&str> {
 /// Has kunit.py do something for user-mode Linux, and returns what it has printed.
 fn user_mode_kunit(base: &Base, name: &str, task: &str, configs: &[PathBuf]) -> Result<String> {
     let toolchain = Toolchain::find()?;
-    tree::prepare(base)?;
     let objects = base.dir.join(name);
     make_dir(&objects)?;
     let log = base.log(&format!("kunit-{name}-{task}.log"));

@@ -3,6 +3,7 @@
 //! Boots user-mode Linux, which takes a moment, with thousands of archives, and compares what the
 //! kernel makes of them with what they are.
 
+pub mod faults;
 mod generate;
 pub mod oracle;
 mod systematic;
@@ -36,6 +37,9 @@ pub struct Options {
     /// Boots this image alone
     #[arg(long)]
     pub case: Option<PathBuf>,
+    /// Boots a whole archive and a broken one, with each allocation failing in turn
+    #[arg(long)]
+    pub faults: bool,
 }
 
 /// Boots what the options say.
@@ -44,11 +48,14 @@ pub struct Options {
 ///
 /// If the kernel takes an archive for what it is not, complains, or hangs.
 pub fn run(base: &Base, options: &Options) -> Result<()> {
+    if options.faults {
+        return faults::sweep(base);
+    }
     if let Some(case) = &options.case {
         let kernel = kunit::build_user_mode(base)?;
         let image = read_bytes(case)?;
         let verdict = judge(&image);
-        let boot = boot(&kernel, &image)?;
+        let boot = boot(&kernel, &image, &[])?;
         println!("{}", boot.said.trim_end());
         println!("{}: {verdict:?}", case.display());
         return match boot.wrong(&verdict) {
@@ -70,7 +77,7 @@ pub fn systematic(base: &Base) -> Result<()> {
         let is_whole = matches!(verdict, Verdict::Whole { .. });
         let what = &case.what;
         ensure!(is_whole == case.whole, "the oracle takes an archive ({what}) for {verdict:?}");
-        let boot = boot(&kernel, &case.image)?;
+        let boot = boot(&kernel, &case.image, &[])?;
         match boot.wrong(&verdict) {
             None => Ok(case.what),
             Some(wrong) => bail!("an archive ({what}): {wrong}\n{}", boot.said),
@@ -91,7 +98,7 @@ pub fn generated(base: &Base, count: u32, seed: u32) -> Result<()> {
             Plan::new((u64::from(seed) << 32 | u64::from(i)).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let image = plan.image()?;
         let verdict = judge(&image);
-        let boot = boot(kernel, &image)?;
+        let boot = boot(kernel, &image, &[])?;
         let kind = format!("{verdict:?}");
         if let Ok(mut tally) = tally.lock() {
             *tally.entry((kind.clone(), boot.is_root())).or_insert(0) += 1;
@@ -131,7 +138,7 @@ fn shrink(kernel: &Path, mut plan: Plan, wrong: &str) -> Result<Vec<u8>> {
     while let Some(smaller) = plan.smaller().into_iter().find_map(|plan| {
         tries.next()?;
         let image = plan.image().ok()?;
-        let found = boot(kernel, &image).ok()?.wrong(&judge(&image));
+        let found = boot(kernel, &image, &[]).ok()?.wrong(&judge(&image));
         (found.as_deref() == Some(wrong)).then_some((plan, image))
     }) {
         (plan, image) = smaller;
@@ -145,8 +152,8 @@ struct Boot {
     ended: bool,
 }
 
-/// Boots it with an image, whose init is no program: it ends with a panic, this or that way.
-fn boot(kernel: &Path, image: &[u8]) -> Result<Boot> {
+/// Boots it with an image, and these words on its command line.
+fn boot(kernel: &Path, image: &[u8], words: &[&str]) -> Result<Boot> {
     let dir = tempfile::tempdir().context("can't make a folder for an archive")?;
     let file = dir.path().join("initrd");
     fs::write(&file, image)?;
@@ -160,6 +167,7 @@ fn boot(kernel: &Path, image: &[u8]) -> Result<Boot> {
         .arg(format!("initrd={}", file.display()))
         // What it leaves behind when it panics.
         .arg(format!("uml_dir={}/", dir.path().display()))
+        .args(words)
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("can't run {}", kernel.display()))?;
