@@ -127,6 +127,8 @@ pub fn install(base: &Base) -> Result<PathBuf> {
     unshare
         .args(["--mount", "--pid", "--fork", "--kill-child", "sh"])
         .arg(&script)
+        // There is no such folder in the small Debian.
+        .env_remove("TMPDIR")
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .env("DIR", dir.path())
         .env("OUT", &out)

@@ -34,6 +34,7 @@ const OTHERS: &[&str] = &[
     "kernel/umh.o",
     "lib/decompress_bunzip2.o",
     "lib/decompress_unlz4.o",
+    "lib/decompress_unlzma.o",
 ];
 
 /// When a gate has something to say.

@@ -23,10 +23,25 @@ use Verdict::{Broken, Foreign, Unsure, Whole};
 /// Tells what an image is.
 pub fn judge(image: &[u8]) -> Verdict {
     let mut reader = Reader::default();
-    match reader.image(image) {
+    match reader.image(without_bootconfig(image)) {
         Ok(()) => Whole { init: reader.init },
         Err(verdict) => verdict,
     }
+}
+
+/// Without what the kernel takes for its bootconfig, which has a header behind it, and up to 3 bytes of
+/// padding behind that.
+fn without_bootconfig(image: &[u8]) -> &[u8] {
+    let config = (0..4).find_map(|padding| {
+        let rest =
+            image.get(..image.len().checked_sub(padding)?)?.strip_suffix(b"#BOOTCONFIG\n")?;
+        let (rest, sum) = rest.split_last_chunk()?;
+        let (rest, size) = rest.split_last_chunk()?;
+        let start = rest.len().checked_sub(u32::from_le_bytes(*size) as usize)?;
+        let is = rest[start..].iter().fold(0_u32, |sum, byte| sum.wrapping_add((*byte).into()));
+        (is == u32::from_le_bytes(*sum)).then_some(start)
+    });
+    config.map_or(image, |start| &image[..start])
 }
 
 /// What has come last.
@@ -537,6 +552,18 @@ mod tests {
             let is_whole = matches!(verdict, Verdict::Whole { .. });
             assert_eq!(is_whole, ends.contains(&len), "{len}: {verdict:?}");
         }
+    }
+
+    #[test]
+    fn bootconfig_is_not_looked_at() {
+        let config = b"init=x\0";
+        let sum = config.iter().fold(0_u32, |sum, byte| sum + u32::from(*byte));
+        let (size, sum) = ((config.len() as u32).to_le_bytes(), sum.to_le_bytes());
+        // Behind it, the archive may end without a trailer.
+        let image = [&archive().open()[..], config, &size, &sum, b"#BOOTCONFIG\n\0\0"].concat();
+        assert_eq!(judge(&image), WHOLE);
+        let image = [&archive().open()[..], config, &size, &size, b"#BOOTCONFIG\n"].concat();
+        assert!(is_broken(&image));
     }
 
     #[test]

@@ -23,6 +23,15 @@ pub fn cases() -> Result<Vec<Case>> {
     let mut add = |what: String, image: Vec<u8>, whole| cases.push(Case { what, image, whole });
     for (how, ..) in COMPRESSIONS {
         add(format!("{how}, without trailer"), compress(how, &open)?, true);
+        let nothing = compress(how, b"")?;
+        // Of LZ4, that is no more than a magic, behind which anything may be a cut block.
+        if *how != "lz4" {
+            let image = [padded(nothing.clone(), 4), archive.clone()].concat();
+            add(format!("nothing in {how}"), image, true);
+        }
+        for cut in 2..nothing.len() {
+            add(format!("nothing in {how}, {cut} of it"), nothing[..cut].to_vec(), false);
+        }
         let junk = [&archive[..], b"this is no archive"].concat();
         add(format!("{how}, junk in it"), compress(how, &junk)?, true);
         for len in [open.len() - 4, open.len() - 50] {
