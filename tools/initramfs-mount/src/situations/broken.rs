@@ -82,8 +82,8 @@ pub fn all() -> Vec<Situation> {
         broken("plain_then_the_disk", half_of_big).disk().boots_disk().logs(BROKEN),
         boot("is_run_when_off", half_of_big).with("initramfs_mount=0").boots_rootfs("half"),
         // As when a bit of its magic number has changed. The panic is that there is no root.
-        broken("not_an_archive_after_microcode", |_| Ok(microcode_and_noise())).panics(),
-        broken("not_an_archive_after_microcode_then_the_disk", |_| Ok(microcode_and_noise()))
+        boot("not_an_archive_after_microcode", |_| Ok(microcode_and_noise())).panics(),
+        boot("not_an_archive_after_microcode_then_the_disk", |_| Ok(microcode_and_noise()))
             .disk()
             .boots_disk()
             .logs("rootfs image is not initramfs ("),

@@ -48,7 +48,7 @@ pub fn all() -> Vec<Situation> {
         }),
         // With a size in its header, and that is 0.
         is_whole("after_an_lzma_of_nothing", |fixture| {
-            Ok([&b"\x5d"[..], &[0; 19], &archive(fixture)?].concat())
+            Ok([&b"\x5d"[..], &[0; 31], &archive(fixture)?].concat())
         }),
         is_whole("with_a_symlink_named_trailer", |_| {
             let archive = Archive::telling("archive")?.symlink("TRAILER!!!", &"x".repeat(4000));
