@@ -62,7 +62,8 @@ pub struct Boot {
 /// What on a console no kernel should say, but for a panic, which a test may be about.
 const COMPLAINTS: &str =
     "WARNING: |BUG: |Oops|general protection|UBSAN|KASAN: |blocked for more than\
-    |possible recursive locking|circular locking|inconsistent lock state|INFO: rcu|suspicious RCU";
+    |possible recursive locking|circular locking|inconsistent lock state|INFO: rcu|suspicious RCU\
+    |Segfault with no mm";
 
 impl Boot {
     /// All that was said, for the message of a failure.
