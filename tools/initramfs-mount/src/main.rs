@@ -339,6 +339,7 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
                     kunit::in_qemu(f, &kernel::DEBUG)?;
                     gates::instrumented_debug(f)
                 }),
+                fixture.trial("fuzz::faults", |f| fuzz::faults::sweep(&f.base)),
                 fixture.trial("packages", programs::packages),
             ]);
         }
