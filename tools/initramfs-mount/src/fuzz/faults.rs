@@ -13,16 +13,10 @@ use crate::{
 use anyhow::{bail, ensure, Context, Result};
 use std::{collections::BTreeMap, ops::Range, path::Path, sync::Mutex};
 
-/// The kernel's parameters that fail allocations.
-const KINDS: [&str; 2] = ["failslab", "fail_page_alloc"];
-
 /// Defaults that only debugfs could change: by these, only what can't wait fails, and user-mode Linux dies
 /// of the dump of a stack.
-const DEFAULTS: [(&str, &str, &str); 5] = [
+const DEFAULTS: [(&str, &str, &str); 2] = [
     ("mm/failslab.c", ".ignore_gfp_reclaim = true", ".ignore_gfp_reclaim = false"),
-    ("mm/fail_page_alloc.c", ".ignore_gfp_reclaim = true", ".ignore_gfp_reclaim = false"),
-    ("mm/fail_page_alloc.c", ".ignore_gfp_highmem = true", ".ignore_gfp_highmem = false"),
-    ("mm/fail_page_alloc.c", ".min_order = 1", ".min_order = 0"),
     ("include/linux/fault-inject.h", ".verbose = 2", ".verbose = 1"),
 ];
 
@@ -59,26 +53,24 @@ pub fn sweep(base: &Base) -> Result<()> {
     let sane = boot(&kernel, &whole, WORDS)?;
     let files =
         files(&sane).with_context(|| format!("the archive does not run:\n{}", sane.said))?;
-    for kind in KINDS {
-        for (name, image, files) in [("whole", &whole, Some(files)), ("broken", &broken, None)] {
-            let range = range(&kernel, image, kind)?;
-            let tally = Mutex::new(BTreeMap::new());
-            let what = format!(
-                "booting a {name} archive, {kind}: {} to {}, each failing in turn",
-                range.start, range.end
-            );
-            for_each(&what, range, |n| {
-                let boot = fail(&kernel, image, kind, n)?;
-                let end = end(&boot, files)
-                    .with_context(|| format!("{name}, {kind}={n},100,0,1:\n{}", boot.said))?;
-                if let Ok(mut tally) = tally.lock() {
-                    *tally.entry(end.clone()).or_insert(0) += 1;
-                }
-                Ok(end)
-            })?;
-            for (end, count) in tally.into_inner().unwrap_or_default() {
-                println!("  {count:>6}  {end}");
+    for (name, image, files) in [("whole", &whole, Some(files)), ("broken", &broken, None)] {
+        let range = range(&kernel, image)?;
+        let tally = Mutex::new(BTreeMap::new());
+        let what = format!(
+            "booting a {name} archive, each of the allocations {} to {} failing in turn",
+            range.start, range.end
+        );
+        for_each(&what, range, |n| {
+            let boot = fail(&kernel, image, n)?;
+            let end = end(&boot, files)
+                .with_context(|| format!("{name}, failslab={n},100,0,1:\n{}", boot.said))?;
+            if let Ok(mut tally) = tally.lock() {
+                *tally.entry(end.clone()).or_insert(0) += 1;
             }
+            Ok(end)
+        })?;
+        for (end, count) in tally.into_inner().unwrap_or_default() {
+            println!("  {count:>6}  {end}");
         }
     }
     Ok(())
@@ -101,8 +93,9 @@ fn archive() -> Result<Archive> {
     Ok(archive.file("last", 0o644, &[b'x'; 5000]))
 }
 
-fn fail(kernel: &Path, image: &[u8], kind: &str, n: u32) -> Result<Boot> {
-    boot(kernel, image, &[WORDS, &[&format!("{kind}={n},100,0,1")]].concat())
+/// Boots with the n-th allocation failing.
+fn fail(kernel: &Path, image: &[u8], n: u32) -> Result<Boot> {
+    boot(kernel, image, &[WORDS, &[&format!("failslab={n},100,0,1")]].concat())
 }
 
 /// The line with what the init has told.
@@ -111,12 +104,12 @@ fn files(boot: &Boot) -> Option<&str> {
 }
 
 /// Finds the first allocation after [`START`] and the first after [`END`].
-fn range(kernel: &Path, image: &[u8], kind: &str) -> Result<Range<u32>> {
+fn range(kernel: &Path, image: &[u8]) -> Result<Range<u32>> {
     let first = |is_after: &dyn Fn(&str) -> bool| -> Result<u32> {
         let (mut low, mut high) = (1, 1 << 20);
         while low < high {
             let n = low + (high - low) / 2;
-            let boot = fail(kernel, image, kind, n)?;
+            let boot = fail(kernel, image, n)?;
             // One that has not come to fail comes later.
             let before = boot.said.split(FAILURE).next().unwrap_or_default();
             if is_after(before) {
@@ -129,7 +122,7 @@ fn range(kernel: &Path, image: &[u8], kind: &str) -> Result<Range<u32>> {
     };
     let start = first(&|before| before.contains(START))?;
     let end = first(&|before| before.contains(END) || before.contains("Kernel panic"))?;
-    ensure!(start < end, "no allocation of {kind} is between {START:?} and {END:?}");
+    ensure!(start < end, "no allocation is between {START:?} and {END:?}");
     Ok(start..end)
 }
 
