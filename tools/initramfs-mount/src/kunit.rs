@@ -3,7 +3,7 @@
 //! Runs the KUnit tests with the kernel's kunit.py, on user-mode Linux and in QEMU.
 
 use crate::{
-    apt, arch,
+    arch, archive,
     base::Base,
     cmd::{make_dir, output, program, read, watch, write},
     harness::Fixture,
@@ -16,9 +16,13 @@ use crate::{
 use anyhow::{ensure, Context, Result};
 use regex::Regex;
 use std::{
+    env,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
+use tempfile::TempDir;
 
 /// Our suite.
 const OURS: &str = "initramfs_mount";
@@ -129,7 +133,8 @@ pub fn in_qemu(fixture: &Fixture, kernel: &'static Kernel) -> Result<()> {
         .arg(kernel.dir(base))
         .arg(OURS);
     let what = format!("KUnit in QEMU, Linux {}, kernel {}", base.name, kernel.name);
-    watch(&what, &log, &mut where_kvm_works(&image, kunit)?)?;
+    let _dir = with_accelerator(&image, &mut kunit)?;
+    watch(&what, &log, &mut kunit)?;
     let said = read(&log)?;
     let complaint = complaint(&said);
     ensure!(complaint.is_none(), "the console has {complaint:?}, see {}", log.display());
@@ -137,20 +142,20 @@ pub fn in_qemu(fixture: &Fixture, kernel: &'static Kernel) -> Result<()> {
     parse(base, kernel.name, results(&times.replace_all(&said, ""))?, &[OURS])
 }
 
-/// kunit.py has QEMU take KVM wherever there is a `/dev/kvm`. Hides one that is of no use.
-fn where_kvm_works(image: &Path, command: Command) -> Result<Command> {
-    let kvm = Path::new("/dev/kvm");
-    if accelerator(image) == "kvm" || !kvm.exists() {
-        return Ok(command);
-    }
-    let mut unshare = Command::new(program("unshare", "util-linux")?);
-    unshare.args((!apt::is_root()).then_some("--map-root-user")).args(["--mount", "sh", "-c"]);
-    unshare.args(["mount --bind /dev/null \"$0\" && exec \"$@\""]).arg(kvm);
-    unshare.arg(command.get_program()).args(command.get_args());
-    if let Some(dir) = command.get_current_dir() {
-        unshare.current_dir(dir);
-    }
-    Ok(unshare)
+/// kunit.py has QEMU take KVM wherever there is a `/dev/kvm`, be it of use or not. Puts a QEMU into a
+/// folder that takes what works, and the folder into the command's `PATH`.
+fn with_accelerator(image: &Path, command: &mut Command) -> Result<TempDir> {
+    let qemu = program(arch::current().qemu, arch::current().qemu_package)?;
+    let dir = tempfile::tempdir().context("can't make a folder for QEMU")?;
+    let script = dir.path().join(arch::current().qemu);
+    // The first one that is named is tried first.
+    let line = format!("exec {} -accel {} \"$@\"", qemu.display(), accelerator(image));
+    write(&script, archive::script(&line))?;
+    fs::set_permissions(&script, Permissions::from_mode(0o755))?;
+    let path = env::var_os("PATH").unwrap_or_default();
+    let dirs = [dir.path().to_owned()].into_iter().chain(env::split_paths(&path));
+    command.env("PATH", env::join_paths(dirs)?);
+    Ok(dir)
 }
 
 /// Has kunit.py read the results, and makes sure that these suites are among them.
