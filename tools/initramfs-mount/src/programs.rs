@@ -344,7 +344,8 @@ impl Run<'_> {
         let boot = |on: bool| {
             let run = Run { on, ..*self };
             run.boot(|| {
-                let dir = debian::install(&self.fixture.base)?;
+                let kernel = self.fixture.machine(&DISTRIBUTION)?.kernel;
+                let dir = debian::install(&self.fixture.base, &kernel)?;
                 let archive = Archive::new().scripts("guest", "guest")?;
                 let mut initrd = archive.file("ballast", 0o644, &noise(BALLAST << 20)).finish();
                 initrd = padded(initrd, 4);
