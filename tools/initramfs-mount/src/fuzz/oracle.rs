@@ -23,8 +23,8 @@ use Verdict::{Broken, Foreign, Unsure, Whole};
 /// Tells what an image is.
 pub fn judge(image: &[u8]) -> Verdict {
     let mut reader = Reader::default();
-    match reader.image(without_bootconfig(image)) {
-        Ok(()) => Whole { init: reader.init },
+    match reader.read(without_bootconfig(image), false) {
+        Ok(_) => Whole { init: reader.init },
         Err(verdict) => verdict,
     }
 }
@@ -38,10 +38,14 @@ fn without_bootconfig(image: &[u8]) -> &[u8] {
         let (rest, sum) = rest.split_last_chunk()?;
         let (rest, size) = rest.split_last_chunk()?;
         let start = rest.len().checked_sub(u32::from_le_bytes(*size) as usize)?;
-        let is = rest[start..].iter().fold(0_u32, |sum, byte| sum.wrapping_add((*byte).into()));
-        (is == u32::from_le_bytes(*sum)).then_some(start)
+        (sum_of(&rest[start..]) == u32::from_le_bytes(*sum)).then_some(start)
     });
     config.map_or(image, |start| &image[..start])
+}
+
+/// The checksum of cpio and of a bootconfig.
+fn sum_of(data: &[u8]) -> u32 {
+    data.iter().fold(0, |sum, byte| sum.wrapping_add((*byte).into()))
 }
 
 /// What has come last.
@@ -71,58 +75,42 @@ const SYMLINK: u32 = 0o120000;
 const OTHERS: [u32; 4] = [0o010000, 0o020000, 0o060000, 0o140000];
 
 impl Reader {
-    fn image(&mut self, image: &[u8]) -> Result<(), Verdict> {
-        let mut at = 0;
-        while at < image.len() {
-            let rest = &image[at..];
-            if rest[0] == 0 {
-                at += 1;
-            } else if rest[0] == b'0' && at % 4 == 0 {
-                match self.entry(rest)? {
-                    Some(len) => at += len,
-                    None => return Ok(()),
-                }
-            } else if let Some(unpack) = method(rest) {
-                // One more archive has begun.
-                if self.last == Last::Trailer {
-                    self.last = Last::Entry;
-                }
-                let mut data = Vec::new();
-                let len = unpack(rest, &mut data);
-                let goes_on = self.unpacked(&data);
-                if goes_on == Err(Foreign) {
-                    return Err(Foreign);
-                }
-                at += len?;
-                if !goes_on? {
-                    return Ok(());
-                }
-            } else {
-                return self.stranger(rest);
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads what has been compressed, and returns whether that is archives up to its end.
-    fn unpacked(&mut self, data: &[u8]) -> Result<bool, Verdict> {
+    /// Reads archives, and returns whether there is nothing but these, up to the end.
+    fn read(&mut self, data: &[u8], is_unpacked: bool) -> Result<bool, Verdict> {
         let mut at = 0;
         while at < data.len() {
             let rest = &data[at..];
-            if rest[0] == 0 {
-                at += 1;
-            } else if rest[0] == b'0' && at % 4 == 0 {
-                match self.entry(rest)? {
-                    Some(len) => at += len,
-                    None => return Ok(false),
+            let len = match (rest[0], method(rest)) {
+                (0, _) => Some(1),
+                (b'0', _) if at % 4 == 0 => self.entry(rest)?,
+                (_, Some(unpack)) if !is_unpacked => self.packed(rest, unpack)?,
+                (_, Some(_)) if self.last == Last::Trailer => {
+                    return Err(Unsure("a compressed archive in a compressed one"));
                 }
-            } else if self.last == Last::Trailer && method(rest).is_some() {
-                return Err(Unsure("a compressed archive in a compressed one"));
-            } else {
-                return self.stranger(rest).map(|()| false);
+                _ => self.stranger(rest).map(|()| None)?,
+            };
+            match len {
+                Some(len) => at += len,
+                None => return Ok(false),
             }
         }
         Ok(true)
+    }
+
+    /// Reads a compressed archive and returns its length, unless there is junk in it.
+    fn packed(&mut self, rest: &[u8], unpack: Unpack) -> Result<Option<usize>, Verdict> {
+        // One more archive has begun.
+        if self.last == Last::Trailer {
+            self.last = Last::Entry;
+        }
+        let mut data = Vec::new();
+        let len = unpack(rest, &mut data);
+        let goes_on = self.read(&data, true);
+        if goes_on == Err(Foreign) {
+            return Err(Foreign);
+        }
+        let len = len?;
+        Ok(goes_on?.then_some(len))
     }
 
     /// What is no archive is junk, if it comes behind one.
@@ -195,7 +183,7 @@ impl Reader {
         let path = Path::of(name);
         if has_sum && kind == REGULAR {
             let data = &rest[data_at.min(data_end) as usize..data_end as usize];
-            let is = data.iter().fold(0_u32, |sum, byte| sum.wrapping_add((*byte).into()));
+            let is = sum_of(data);
             if is != sum && (links > 1 || !self.can_be_made(&path)) {
                 return Err(Unsure("a wrong checksum of what may not be unpacked"));
             }
@@ -221,7 +209,7 @@ impl Reader {
             }
             self.init = [DIRECTORY, REGULAR].iter().chain(&OTHERS).any(|known| kind == *known);
         }
-        if kind == DIRECTORY && (self.can_be_made(path)) {
+        if kind == DIRECTORY && self.can_be_made(path) {
             self.dirs.insert(path.parts.join(&b'/'));
         } else {
             self.dirs.remove(&path.parts.join(&b'/'));
@@ -497,7 +485,7 @@ fn zstd(input: &[u8], data: &mut Vec<u8>) -> Result<usize, Verdict> {
 
 #[cfg(test)]
 mod tests {
-    use super::{judge, Verdict};
+    use super::{judge, sum_of, Verdict};
     use crate::{
         archive::{compress, noise, Archive},
         fuzz::systematic,
@@ -557,8 +545,7 @@ mod tests {
     #[test]
     fn bootconfig_is_not_looked_at() {
         let config = b"init=x\0";
-        let sum = config.iter().fold(0_u32, |sum, byte| sum + u32::from(*byte));
-        let (size, sum) = ((config.len() as u32).to_le_bytes(), sum.to_le_bytes());
+        let (size, sum) = ((config.len() as u32).to_le_bytes(), sum_of(config).to_le_bytes());
         // Behind it, the archive may end without a trailer.
         let image = [&archive().open()[..], config, &size, &sum, b"#BOOTCONFIG\n\0\0"].concat();
         assert_eq!(judge(&image), WHOLE);
