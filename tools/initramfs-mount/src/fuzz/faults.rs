@@ -8,7 +8,9 @@ use crate::{
     archive::{busybox_program, Archive},
     base::Base,
     cmd::{read, write},
-    kunit, paths, tree,
+    kunit,
+    machine::complaint,
+    paths, tree,
 };
 use anyhow::{bail, ensure, Context, Result};
 use std::{collections::BTreeMap, ops::Range, path::Path, sync::Mutex};
@@ -128,7 +130,7 @@ fn range(kernel: &Path, image: &[u8]) -> Result<Range<u32>> {
 
 /// What a boot came to. `files` is what a whole archive has.
 fn end(boot: &Boot, whole: Option<&str>) -> Result<String> {
-    if let Some(complaint) = crate::machine::complaint(&boot.said) {
+    if let Some(complaint) = complaint(&boot.said) {
         bail!("the console has {complaint:?}");
     }
     ensure!(boot.ended, "it hangs");
@@ -144,7 +146,6 @@ fn end(boot: &Boot, whole: Option<&str>) -> Result<String> {
         }
         .to_owned());
     }
-    let panic = boot.said.lines().find(|line| line.contains("Kernel panic"));
-    let panic = panic.context("neither a root nor a panic")?;
+    let panic = boot.panic().context("neither a root nor a panic")?;
     Ok(panic.split(" - not syncing: ").last().unwrap_or(panic).to_owned())
 }

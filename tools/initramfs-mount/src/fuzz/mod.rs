@@ -183,13 +183,16 @@ impl Boot {
         self.said.contains("initramfs_mount: / is the initramfs")
     }
 
+    fn panic(&self) -> Option<&str> {
+        self.said.lines().find(|line| line.contains("Kernel panic"))
+    }
+
     /// Returns in what a boot differs from what an image is.
     fn wrong(&self, verdict: &Verdict) -> Option<String> {
         if let Some(complaint) = complaint(&self.said) {
             return Some(format!("the console has {complaint:?}"));
         }
-        let panic = self.said.lines().find(|line| line.contains("Kernel panic"));
-        let Some(panic) = panic.filter(|_| self.ended) else {
+        let Some(panic) = self.panic().filter(|_| self.ended) else {
             return Some("it hangs".to_owned());
         };
         let names_it = panic.contains("initramfs: ");
