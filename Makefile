@@ -6,6 +6,7 @@ BASE ?= 6.12
 BASES ?=
 KDIR ?=
 DEBUG ?=
+ARCH ?=
 COUNT ?= 1000
 SEED ?=
 CASE ?=
@@ -15,7 +16,7 @@ ARGS ?=
 
 CARGO ?= $(or $(shell command -v cargo || ls $${HOME}/.cargo/bin/cargo 2>/dev/null),cargo)
 TOOL := tools/initramfs-mount/target/debug/initramfs-mount
-RUN = TOP='$(CURDIR)' KDIR='$(KDIR)' CONFIG='$(CONFIG)' CARGO='$(CARGO)' $(TOOL) --base $(BASE)
+RUN = TOP='$(CURDIR)' KDIR='$(KDIR)' CONFIG='$(CONFIG)' CARGO='$(CARGO)' $(TOOL) --base $(BASE) $(if $(ARCH),--arch '$(ARCH)')
 
 .PHONY: help deps run test test-all report programs kernel kunit fuzz boot shell check bench series \
 	bisect deb dist tree patch unpatch clean tool
@@ -77,7 +78,7 @@ kunit bench series bisect deb dist tree patch unpatch deps: tool
 	@$(RUN) $@ $(ARGS)
 
 kernel: tool
-	@$(RUN) $@ $(if $(DEBUG),--debug) $(if $(ARCH),--arch '$(ARCH)')
+	@$(RUN) $@ $(if $(DEBUG),--debug)
 
 shell: tool
 	@$(RUN) shell -- $(ARGS)
@@ -85,7 +86,10 @@ shell: tool
 fuzz: tool
 	@$(RUN) fuzz --count '$(COUNT)' $(if $(SEED),--seed '$(SEED)') $(if $(CASE),--case '$(CASE)') $(ARGS)
 
-boot check programs: tool
+boot: tool
+	@$(RUN) $@ $(if $(DEBUG),--debug) -- $(T)
+
+check programs: tool
 	@$(RUN) $@ -- $(T)
 
 clean:

@@ -69,43 +69,104 @@ pub fn install(packages: &[&str]) -> Result<()> {
         .with_context(|| format!("packages could not be installed: {NO_NETWORK}"))
 }
 
-/// Downloads a package, with apt folders of our own so that the system's stay as they are. What the
-/// system's suites don't have is looked for in trixie-backports, at the same mirror.
+/// An apt with folders of its own in `dir`, so that the system's stay as they are, and with a suite that
+/// the system need not have, at the same mirror.
+struct Apt<'a> {
+    dir: &'a Path,
+    suite: &'a str,
+    log: &'a Path,
+    /// Debian's name of it.
+    arch: Option<&'a str>,
+}
+
+impl Apt<'_> {
+    /// Reads the package lists.
+    fn update(&self) -> Result<()> {
+        let root = self.dir.join("apt");
+        for sub in ["lists/partial", "archives/partial"] {
+            make_dir(&root.join(sub))?;
+        }
+        write(&root.join("own.sources"), sources(&[self.suite])?)?;
+        // Nothing is installed there.
+        write(&root.join("status"), "")?;
+        // It goes on without a list that it can't have, otherwise.
+        let update = ["update", "-oAPT::Update::Error-Mode=any"];
+        watch("reading the package lists", self.log, &mut self.command(&update))
+            .context(format!("the package lists could not be fetched: {NO_NETWORK}"))
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let root = self.dir.join("apt");
+        let mut apt = Command::new("apt-get");
+        apt.current_dir(self.dir)
+            .arg(format!("-oDir::Etc::SourceList={}", root.join("own.sources").display()))
+            .args(["-oDir::Etc::SourceParts=-", "-oDir::Etc::PreferencesParts=-"])
+            .arg(format!("-oDir::State::Lists={}", root.join("lists").display()))
+            .arg(format!("-oDir::Cache={}", root.display()))
+            .args(["-oAPT::Sandbox::User=", "-oAcquire::Languages=none", "-q"]);
+        if let Some(arch) = self.arch {
+            apt.arg(format!("-oDir::State::status={}", root.join("status").display()))
+                .arg(format!("-oAPT::Architecture={arch}"))
+                .arg(format!("-oAPT::Architectures={arch}"));
+        }
+        apt.args(args);
+        apt
+    }
+}
+
+/// Downloads a package. What the system's suites don't have is looked for in trixie-backports.
 ///
 /// # Errors
 ///
 /// If there is no network, or no such package.
 pub fn download(package: &str, dir: &Path, log: &Path) -> Result<PathBuf> {
-    let root = dir.join("apt");
-    for sub in ["lists/partial", "archives/partial"] {
-        make_dir(&root.join(sub))?;
-    }
-    let own = root.join("own.sources");
-    write(&own, sources(&["trixie-backports"])?)?;
-    let apt = |args: &[&str]| {
-        let mut apt = Command::new("apt-get");
-        apt.current_dir(dir)
-            .arg(format!("-oDir::Etc::SourceList={}", own.display()))
-            .args(["-oDir::Etc::SourceParts=-", "-oDir::Etc::PreferencesParts=-"])
-            .arg(format!("-oDir::State::Lists={}", root.join("lists").display()))
-            .arg(format!("-oDir::Cache={}", root.display()))
-            .args(["-oAPT::Sandbox::User=", "-oAcquire::Languages=none", "-q"])
-            .args(args);
-        apt
-    };
-    let debs = || -> Result<Vec<PathBuf>> {
-        let files = dir.read_dir()?.flatten().map(|file| file.path());
-        Ok(files.filter(|path| path.extension().is_some_and(|e| e == "deb")).collect())
-    };
-    debs()?.iter().try_for_each(fs::remove_file)?;
-    // It goes on without a list that it can't have, otherwise.
-    let update = ["update", "-oAPT::Update::Error-Mode=any"];
-    watch("reading the package lists", log, &mut apt(&update))
-        .context(format!("the package lists could not be fetched: {NO_NETWORK}"))?;
-    watch(&format!("downloading {package}"), log, &mut apt(&["download", package]))
+    let apt = Apt { dir, suite: "trixie-backports", log, arch: None };
+    make_dir(dir)?;
+    debs(dir)?.iter().try_for_each(fs::remove_file)?;
+    apt.update()?;
+    watch(&format!("downloading {package}"), log, &mut apt.command(&["download", package]))
         .with_context(|| format!("no suite of this machine's Debian mirror has {package}"))?;
     let missing = || format!("apt-get download left no package in {}", dir.display());
-    debs()?.pop().with_context(missing)
+    debs(dir)?.pop().with_context(missing)
+}
+
+fn debs(dir: &Path) -> Result<Vec<PathBuf>> {
+    let files = dir.read_dir()?.flatten().map(|file| file.path());
+    Ok(files.filter(|path| path.extension().is_some_and(|e| e == "deb")).collect())
+}
+
+/// Unpacks packages of another architecture into a folder of the cache, with what they depend on, and
+/// returns the folder. They are Debian 13's, which has all architectures.
+///
+/// # Errors
+///
+/// If there is no network, or no such package.
+pub fn unpack(arch: &str, packages: &[&str]) -> Result<PathBuf> {
+    let dir = paths::cache().join("foreign").join(arch);
+    let (root, list) = (dir.join("root"), dir.join("packages"));
+    if read(&list).is_ok_and(|unpacked| unpacked == packages.join("\n")) {
+        return Ok(root);
+    }
+    let _ = fs::remove_dir_all(&dir);
+    make_dir(&root.join("usr"))?;
+    // As Debian 13 has them.
+    for name in ["bin", "sbin", "lib"] {
+        make_dir(&root.join("usr").join(name))?;
+        std::os::unix::fs::symlink(format!("usr/{name}"), root.join(name))?;
+    }
+    let log = dir.join("log");
+    let apt = Apt { dir: &dir, suite: "trixie", log: &log, arch: Some(arch) };
+    apt.update()?;
+    let mut install = apt.command(&["install", "-y", "--no-install-recommends", "--download-only"]);
+    watch(&format!("downloading programs for {arch}"), &log, install.args(packages)).with_context(
+        || format!("there are no {} for {arch}: {NO_NETWORK}", packages.join(", ")),
+    )?;
+    for deb in debs(&dir.join("apt/archives"))? {
+        output(Command::new(program("dpkg-deb", "dpkg")?).arg("-x").arg(&deb).arg(&root))?;
+    }
+    fs::remove_dir_all(dir.join("apt"))?;
+    write(&list, packages.join("\n"))?;
+    Ok(root)
 }
 
 /// Returns sources for apt: the suites of Debian that the system has, and `more`.

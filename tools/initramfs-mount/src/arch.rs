@@ -3,41 +3,120 @@
 //! The architectures that kernels are built for. What else differs between them is in
 //! `configs/arch/`.
 
+use anyhow::{bail, Result};
+use std::sync::OnceLock;
+
 /// An architecture.
 #[derive(Debug)]
 pub struct Arch {
-    /// As QEMU, KUnit and `configs/arch/` call it.
+    /// As QEMU and `configs/arch/` call it.
     pub name: &'static str,
     /// As the kernel's `ARCH=` does.
     pub kernel: &'static str,
+    /// As kunit.py does.
+    pub kunit: &'static str,
+    /// As Debian does.
+    pub debian: &'static str,
     /// What a boot loader takes, in the folder that a kernel is built in.
     pub image: &'static str,
     pub qemu: &'static str,
-    /// Debian's package with that.
-    pub qemu_package: &'static str,
+    /// Debian's packages with that.
+    pub qemu_packages: &'static [&'static str],
     pub machine: &'static str,
     /// The serial port of that machine.
     pub console: &'static str,
 }
 
-const ALL: &[Arch] = &[Arch {
-    name: "x86_64",
-    kernel: "x86",
-    image: "arch/x86/boot/bzImage",
-    qemu: "qemu-system-x86_64",
-    qemu_package: "qemu-system-x86",
-    machine: "pc",
-    console: "ttyS0",
-}];
+const ALL: &[Arch] = &[
+    Arch {
+        name: "x86_64",
+        kernel: "x86",
+        kunit: "x86_64",
+        debian: "amd64",
+        image: "arch/x86/boot/bzImage",
+        qemu: "qemu-system-x86_64",
+        qemu_packages: &["qemu-system-x86"],
+        machine: "pc",
+        console: "ttyS0",
+    },
+    Arch {
+        name: "arm64",
+        kernel: "arm64",
+        kunit: "arm64",
+        debian: "arm64",
+        image: "arch/arm64/boot/Image.gz",
+        qemu: "qemu-system-aarch64",
+        qemu_packages: &["qemu-system-arm"],
+        machine: "virt",
+        console: "ttyAMA0",
+    },
+    Arch {
+        name: "riscv64",
+        kernel: "riscv",
+        kunit: "riscv",
+        debian: "riscv64",
+        image: "arch/riscv/boot/Image",
+        qemu: "qemu-system-riscv64",
+        qemu_packages: &["qemu-system-misc", "opensbi"],
+        machine: "virt",
+        console: "ttyS0",
+    },
+];
+
+static CHOSEN: OnceLock<&Arch> = OnceLock::new();
+
+/// Has kernels built for an architecture, and no other later on.
+///
+/// # Errors
+///
+/// If it has no row here.
+pub fn choose(name: &str) -> Result<()> {
+    let Some(arch) = ALL.iter().find(|arch| [arch.name, arch.kernel].contains(&name)) else {
+        let known: Vec<_> = ALL.iter().map(|arch| arch.name).collect();
+        bail!("ARCH={name} is not known here: use {}", known.join(", "));
+    };
+    CHOSEN.get_or_init(|| arch);
+    Ok(())
+}
+
+/// The one that kernels are built for: this machine's, unless another one was chosen.
+pub fn current() -> &'static Arch {
+    CHOSEN.get_or_init(native)
+}
+
+/// The names of all but the one that kernels are built for.
+pub fn others() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|arch| arch.name).filter(|name| *name != current().name)
+}
+
+/// This machine's.
+fn native() -> &'static Arch {
+    let runs_here = |arch: &&Arch| arch.qemu.ends_with(std::env::consts::ARCH);
+    ALL.iter().find(runs_here).unwrap_or(&ALL[0])
+}
 
 impl Arch {
     /// What make is asked for to make the image.
     pub fn target(&self) -> &str {
         self.image.rsplit('/').next().unwrap_or(self.image)
     }
-}
 
-/// The one that kernels are built for.
-pub fn current() -> &'static Arch {
-    &ALL[0]
+    /// The folder of its libraries in Debian.
+    pub fn triplet(&self) -> String {
+        self.qemu.replace("qemu-system-", "") + "-linux-gnu"
+    }
+
+    /// Whether its programs don't run on this machine.
+    pub fn is_foreign(&self) -> bool {
+        self.name != native().name
+    }
+
+    /// What a folder with kernels for it is called, `name` being that of those for this machine.
+    pub fn dir_name(&self, name: &str) -> String {
+        if self.is_foreign() {
+            format!("{name}-{}", self.name)
+        } else {
+            name.to_owned()
+        }
+    }
 }

@@ -3,12 +3,11 @@
 //! cpio archives, as a kernel unpacks them, and what is in those that are booted here.
 
 use crate::{
-    cmd::{output, program, read, read_bytes},
-    paths,
+    cmd::{program, read, read_bytes},
+    guest, paths,
 };
 use anyhow::{ensure, Context, Result};
 use cpio::newc;
-use regex::bytes::Regex;
 use std::{
     fs,
     io::Write,
@@ -29,24 +28,30 @@ impl Archive {
         Self::default()
     }
 
-    fn entry(mut self, builder: newc::Builder, data: &[u8]) -> Self {
+    /// An entry with an inode of its own.
+    fn single(mut self, builder: newc::Builder, data: &[u8]) -> Self {
         self.inode += 1;
         let builder = builder.ino(self.inode);
+        self.entry(builder, data)
+    }
+
+    /// An entry just as it is.
+    pub fn entry(mut self, builder: newc::Builder, data: &[u8]) -> Self {
         self.bytes = put(builder.write(self.bytes, data.len() as u32), data);
         self
     }
 
     pub fn dir(self, name: &str) -> Self {
-        self.entry(newc::Builder::new(name).mode(0o040755).nlink(2), &[])
+        self.single(newc::Builder::new(name).mode(0o040755).nlink(2), &[])
     }
 
     pub fn file(self, name: &str, mode: u32, data: &[u8]) -> Self {
-        self.entry(newc::Builder::new(name).mode(0o100000 | mode), data)
+        self.single(newc::Builder::new(name).mode(0o100000 | mode), data)
     }
 
     /// A file that was last changed at a time.
     pub fn file_of(self, name: &str, seconds: u32) -> Self {
-        self.entry(newc::Builder::new(name).mode(0o100644).mtime(seconds), &[])
+        self.single(newc::Builder::new(name).mode(0o100644).mtime(seconds), &[])
     }
 
     /// A file with a checksum, the right one or a wrong one.
@@ -60,7 +65,7 @@ impl Archive {
     }
 
     pub fn symlink(self, name: &str, target: &str) -> Self {
-        self.entry(newc::Builder::new(name).mode(0o120777), target.as_bytes())
+        self.single(newc::Builder::new(name).mode(0o120777), target.as_bytes())
     }
 
     /// Several names of one file. The last one brings the data, as cpio's do.
@@ -79,7 +84,7 @@ impl Archive {
 
     pub fn char_device(self, name: &str, major: u32, minor: u32) -> Self {
         let builder = newc::Builder::new(name).mode(0o020600);
-        self.entry(builder.rdev_major(major).rdev_minor(minor), &[])
+        self.single(builder.rdev_major(major).rdev_minor(minor), &[])
     }
 
     /// A file of the host.
@@ -89,23 +94,23 @@ impl Archive {
         Ok(self.file(to, mode & 0o7777, &data))
     }
 
-    /// A program of the host with the libraries that it loads, at the same paths below `root`.
-    pub fn program(mut self, path: &Path, root: &str) -> Result<Self> {
-        for file in with_libraries(path)? {
-            let name = format!("{root}{}", file.to_string_lossy().trim_start_matches('/'));
-            self = self.parents(&name).copy(&file, &name)?;
+    /// A program for a guest with the libraries that it loads.
+    fn program(mut self, path: &Path) -> Result<Self> {
+        for file in guest::with_libraries(path)? {
+            let name = file.to_string_lossy().trim_start_matches('/').to_owned();
+            self = self.parents(&name).copy(&guest::here(&file)?, &name)?;
         }
         Ok(self)
     }
 
-    /// Programs of the host, each with the package that has it. busybox prefers programs of its own;
-    /// those of the host are in `/real`, too, wherever they are on the host.
+    /// Programs, each with the package that has it. busybox prefers programs of its own; these are in
+    /// `/real`, too, wherever they are otherwise.
     pub fn programs(self, programs: &[(&str, &str)]) -> Result<Self> {
         programs.iter().try_fold(self.dir("real"), |archive, (name, package)| {
-            let path = program(name, package)?;
+            let path = guest::find(name, package)?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let link = format!("real/{name}");
-            Ok(archive.program(&path, "")?.symlink(&link, &path.to_string_lossy()))
+            Ok(archive.program(&path)?.symlink(&link, &path.to_string_lossy()))
         })
     }
 
@@ -129,12 +134,12 @@ impl Archive {
 
     /// busybox, with links to it for all of its programs, below `root`.
     pub fn add_busybox(mut self, root: &str) -> Result<Self> {
-        let busybox = busybox_program()?;
+        let busybox = guest::busybox()?;
         for dir in ["bin", "dev", "proc", "sys", "tmp", "mnt", "etc", "run"] {
             self = self.dir(&format!("{root}{dir}"));
         }
         self = self.copy(&busybox, &format!("{root}bin/busybox"))?;
-        for applet in applets(&busybox)? {
+        for applet in guest::applets()? {
             self = self.symlink(&format!("{root}bin/{applet}"), "busybox");
         }
         Ok(self)
@@ -210,21 +215,6 @@ pub fn scripts(dir: &str) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Returns a program and the libraries that it loads, with what loads them.
-pub fn with_libraries(path: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = vec![path.to_path_buf()];
-    // ldd does not know of klibc's.
-    if let Some(loader) = Regex::new(r"/lib/klibc-\w+\.so\x00")?.find(&read_bytes(path)?) {
-        let name = String::from_utf8_lossy(&loader.as_bytes()[..loader.len() - 1]);
-        files.push(name.into_owned().into());
-    }
-    let said = Command::new(program("ldd", "libc-bin")?).arg(path).output()?;
-    let said = String::from_utf8_lossy(&said.stdout).into_owned();
-    let words = said.split_whitespace().filter(|word| word.starts_with('/'));
-    files.extend(words.map(Into::into));
-    Ok(files)
-}
-
 /// Adds zeros up to a multiple of `size`.
 pub fn padded(mut bytes: Vec<u8>, size: usize) -> Vec<u8> {
     bytes.resize(bytes.len().next_multiple_of(size), 0);
@@ -279,25 +269,6 @@ pub fn compress(how: &str, data: &[u8]) -> Result<Vec<u8>> {
         "{name} failed to compress an archive"
     );
     Ok(done.stdout)
-}
-
-/// Returns where busybox is, one that needs no libraries.
-pub fn busybox_program() -> Result<PathBuf> {
-    let busybox = program("busybox", "busybox-static")?;
-    let kind = output(Command::new("ldd").arg(&busybox)).unwrap_or_default();
-    ensure!(
-        !kind.contains("libc.so"),
-        "{} needs libraries: install the package busybox-static",
-        busybox.display()
-    );
-    Ok(busybox)
-}
-
-/// The programs that busybox has.
-pub fn applets(busybox: &Path) -> Result<Vec<String>> {
-    let list = output(Command::new(busybox).arg("--list"))?;
-    let applets = list.lines().filter(|applet| *applet != "busybox");
-    Ok(applets.map(str::to_owned).collect())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! The kernels that the series applies to: each folder of `patches/` with a `series` in it is one.
 
 use crate::{
+    arch,
     cmd::{make_dir, output, read},
     paths,
 };
@@ -44,8 +45,10 @@ impl Base {
         let mut all: Vec<_> = dirs
             .map(|dir| {
                 let name = dir.file_name().to_string_lossy().into_owned();
-                let dir = paths::top().join("build").join(&name);
-                Self { sources: dir.join("linux"), name, dir, own: false }
+                let build = paths::top().join("build");
+                let sources = build.join(&name).join("linux");
+                let dir = build.join(arch::current().dir_name(&name));
+                Self { name, sources, dir, own: false }
             })
             .collect();
         all.sort_by_key(|base| base.numbers());
@@ -83,7 +86,7 @@ impl Base {
              `make mrproper` in it first"
         );
         Ok(Self {
-            dir: paths::top().join("build").join(format!("kdir-{name}")),
+            dir: paths::top().join("build").join(arch::current().dir_name(&format!("kdir-{name}"))),
             name,
             sources,
             own: true,
@@ -160,28 +163,35 @@ impl Base {
 
     /// Waits until no other `make` works on this base, and keeps others off until this one ends.
     pub fn lock(&self) -> Result<()> {
-        let mut held = HELD.lock().map_err(|_| anyhow!("a thread died"))?;
-        let path = self.dir.join("lock");
-        if held.iter().any(|(locked, _)| *locked == path) {
-            return Ok(());
-        }
-        make_dir(&self.dir)?;
-        let file =
-            File::create(&path).with_context(|| format!("can't write {}", path.display()))?;
-        if FileExt::try_lock(&file).is_err() {
-            eprintln!("Waiting for another make, which works in {}.", self.dir.display());
-            FileExt::lock(&file)?;
-        }
-        held.push((path, file));
-        Ok(())
+        lock(&self.dir)
     }
 
+    /// The same of its sources, which all architectures have in common.
+    pub fn lock_sources(&self) -> Result<()> {
+        lock(self.sources.parent().unwrap_or(&self.sources))
+    }
     /// Lets others work on it.
     pub fn unlock(&self) {
         if let Ok(mut held) = HELD.lock() {
             held.retain(|(path, _)| *path != self.dir.join("lock"));
         }
     }
+}
+
+fn lock(dir: &Path) -> Result<()> {
+    let mut held = HELD.lock().map_err(|_| anyhow!("a thread died"))?;
+    let path = dir.join("lock");
+    if held.iter().any(|(locked, _)| *locked == path) {
+        return Ok(());
+    }
+    make_dir(dir)?;
+    let file = File::create(&path).with_context(|| format!("can't write {}", path.display()))?;
+    if FileExt::try_lock(&file).is_err() {
+        eprintln!("Waiting for another make, which works in {}.", dir.display());
+        FileExt::lock(&file)?;
+    }
+    held.push((path, file));
+    Ok(())
 }
 
 /// git in a folder, whoever owns it.

@@ -45,7 +45,7 @@ fn packages() -> Vec<(For, &'static str, Vec<&'static str>)> {
             "make", "flex", "bison", "bc", "libelf-dev", "libssl-dev", "kmod", "cpio", "rsync", "git",
             "python3", "perl", "ccache", "xz-utils",
         ]),
-        (For::Run, "booting", vec![arch::current().qemu_package, "busybox-static", "runc"]),
+        (For::Run, "booting", [arch::current().qemu_packages, &["busybox-static", "runc"]].concat()),
         (For::Run, "virtme-ng", vec!["python3-venv", "bsdutils", "util-linux"]),
         (For::Test, "archives, in each compression that the kernel knows", vec![
             "gzip", "bzip2", "xz-utils", "lzop", "lz4", "zstd",
@@ -54,9 +54,11 @@ fn packages() -> Vec<(For, &'static str, Vec<&'static str>)> {
         (For::Test, "what runs in an initramfs", vec![
             "crun", "bubblewrap", "libcap2-bin", "iproute2", "klibc-utils", "bsdextrautils",
         ]),
+        (For::Test, "a boot on arm64", vec!["qemu-system-arm"]),
         (For::Test, "the gates", vec!["sparse", "python3-sphinx", "graphviz", "shellcheck"]),
         (For::All, "Debian packages of a kernel", vec!["debhelper", "dpkg-dev", "dwarves"]),
         (For::All, "a small Debian in an initramfs, and on a disk", vec!["mmdebstrap", "uidmap"]),
+        (For::All, "boots on riscv64", vec!["qemu-system-misc", "opensbi"]),
         (For::All, "looking at the report", vec!["chromium"]),
     ]
 }

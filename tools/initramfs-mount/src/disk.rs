@@ -3,8 +3,9 @@
 //! Disk images, made without the rights of root.
 
 use crate::{
-    archive::{applets, busybox_program, scripts},
+    archive::scripts,
     cmd::{make_dir, output, program},
+    guest,
 };
 use anyhow::{Context, Result};
 use std::{
@@ -27,20 +28,7 @@ impl Disk<'_> {
     pub fn make(&self, image: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         let dir = tempfile::tempdir().context("can't make a folder for a disk image")?;
         let root = dir.path();
-        for sub in ["bin", "sbin", "dev", "proc", "sys", "tmp", "mnt", "etc", "initrd", "guest"] {
-            make_dir(&root.join(sub))?;
-        }
-        let busybox = busybox_program()?;
-        copy(&busybox, &root.join("bin/busybox"))?;
-        for applet in applets(&busybox)? {
-            symlink("busybox", root.join("bin").join(applet))?;
-        }
-        for script in scripts("guest")? {
-            copy(&script, &root.join("guest").join(script.file_name().unwrap_or_default()))?;
-        }
-        let (name, script) = self.init;
-        fs::write(root.join(name), script)?;
-        fs::set_permissions(root.join(name), Permissions::from_mode(0o755))?;
+        system(root, self.init.0, self.init.1)?;
         fill(root)?;
         output(
             Command::new(program("mke2fs", "e2fsprogs")?)
@@ -51,6 +39,23 @@ impl Disk<'_> {
         )?;
         Ok(())
     }
+}
+
+/// Puts a small system into a folder, with a script as a program of it.
+pub fn system(root: &Path, name: &str, script: &str) -> Result<()> {
+    for sub in ["bin", "sbin", "dev", "proc", "sys", "tmp", "mnt", "etc", "initrd", "guest"] {
+        make_dir(&root.join(sub))?;
+    }
+    copy(&guest::busybox()?, &root.join("bin/busybox"))?;
+    for applet in guest::applets()? {
+        symlink("busybox", root.join("bin").join(applet))?;
+    }
+    for script in scripts("guest")? {
+        copy(&script, &root.join("guest").join(script.file_name().unwrap_or_default()))?;
+    }
+    fs::write(root.join(name), script)?;
+    fs::set_permissions(root.join(name), Permissions::from_mode(0o755))
+        .with_context(|| format!("can't make {name} a program"))
 }
 
 /// Copies a file, with the folders that it is in.

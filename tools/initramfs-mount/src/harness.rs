@@ -56,6 +56,8 @@ impl<K: Eq + Hash, V: Clone> MadeOnce<K, V> {
 /// What the tests of a base share.
 pub struct Fixture {
     pub base: Base,
+    /// Whether kernels are under sanitizers.
+    pub debug: bool,
     kernels: MadeOnce<&'static str, PathBuf>,
     pub boots: MadeOnce<String, Arc<Boot>>,
     images: MadeOnce<String, PathBuf>,
@@ -63,9 +65,10 @@ pub struct Fixture {
 }
 
 impl Fixture {
-    pub fn new(base: &Base) -> Result<Arc<Self>> {
+    pub fn new(base: &Base, debug: bool) -> Result<Arc<Self>> {
         Ok(Arc::new(Self {
             base: base.clone(),
+            debug,
             kernels: MadeOnce::new(),
             boots: MadeOnce::new(),
             images: MadeOnce::new(),
@@ -75,8 +78,12 @@ impl Fixture {
 
     /// A machine with a kernel, which is built if need be.
     pub fn machine(&self, kernel: &'static Kernel) -> Result<Machine> {
+        self.build(if self.debug { kernel.debug()? } else { kernel })
+    }
+
+    fn build(&self, kernel: &'static Kernel) -> Result<Machine> {
         if let Some(first) = kernel.copy_of {
-            self.machine(first)?;
+            self.build(first)?;
         }
         let image = self.kernels.get(kernel.name, || kernel.build(&self.base))?;
         Ok(Machine::new(&image))
@@ -106,7 +113,8 @@ impl Fixture {
         test: impl Fn(&Self) -> Result<()> + Send + 'static,
     ) -> Trial {
         let fixture = Arc::clone(self);
-        Trial::test(format!("{}::{name}", self.base.name), move || {
+        let debug = if self.debug { "-debug" } else { "" };
+        Trial::test(format!("{}{debug}::{name}", self.base.name), move || {
             test(&fixture).map_err(|e| Failed::from(format!("{e:#}")))
         })
     }

@@ -28,6 +28,8 @@ pub struct Kernel {
     layers: &'static [&'static str],
     /// One that differs in little: what has been built of that is a start.
     pub copy_of: Option<&'static Kernel>,
+    /// The same under sanitizers.
+    debug: Option<&'static Kernel>,
 }
 
 /// The layer that is an archive, and no file.
@@ -37,41 +39,57 @@ const BUILT_IN: &str = "built-in";
 const FIRST: &str = "kernel";
 
 /// The one that `make kernel` leaves, and that most of what is tested boots.
-pub const BOOT: Kernel = Kernel { name: "boot", layers: &["container"], copy_of: None };
+pub const BOOT: Kernel = Kernel { debug: Some(&DEBUG), ..kernel("boot", &["container"], None) };
 
 /// The same with an archive in it.
 pub const TEST: Kernel = Kernel {
-    name: "test",
-    layers: &["container", "test", "kunit", BUILT_IN],
-    copy_of: Some(&BOOT),
+    debug: Some(&DEBUG_TEST),
+    ..kernel("test", &["container", "test", "kunit", BUILT_IN], Some(&BOOT))
 };
 
 /// The same without that archive, in place of which the KUnit tests expect the default one.
-pub const KUNIT: Kernel =
-    Kernel { name: "kunit", layers: &["container", "test", "kunit"], copy_of: Some(&TEST) };
+pub const KUNIT: Kernel = kernel("kunit", &["container", "test", "kunit"], Some(&TEST));
 
-/// [`KUNIT`] under KASAN and lockdep.
-pub const DEBUG: Kernel =
-    Kernel { name: "debug", layers: &["container", "test", "kunit", "debug"], copy_of: None };
+/// [`BOOT`] under sanitizers, with the KUnit tests.
+pub const DEBUG: Kernel = kernel("debug", &["container", "kunit", "debug"], None);
+
+/// [`TEST`] under sanitizers.
+const DEBUG_TEST: Kernel =
+    kernel("debug-test", &["container", "test", "kunit", "debug", BUILT_IN], Some(&DEBUG));
 
 /// The one for whole distributions.
-pub const DISTRIBUTION: Kernel =
-    Kernel { name: "distribution", layers: &["container", "distribution"], copy_of: None };
+pub const DISTRIBUTION: Kernel = kernel("distribution", &["container", "distribution"], None);
 
 /// [`BOOT`] without the option and without Rust, to compare its C with. It is not booted.
-pub const OFF: Kernel =
-    Kernel { name: "off", layers: &["container", "off", "no-rust"], copy_of: Some(&BOOT) };
+pub const OFF: Kernel = kernel("off", &["container", "off", "no-rust"], Some(&BOOT));
 
 /// [`BOOT`], in packages.
-const DEB: Kernel = Kernel { name: "deb", layers: &["container"], copy_of: Some(&BOOT) };
+const DEB: Kernel = kernel("deb", &["container"], Some(&BOOT));
 
 /// [`BOOT`] without the option and with it, for each commit of the series.
 pub const BISECT: [Kernel; 2] = [
-    Kernel { name: "bisect-off", layers: &["container", "off"], copy_of: None },
-    Kernel { name: "bisect-on", layers: &["container", "bisect"], copy_of: None },
+    kernel("bisect-off", &["container", "off"], None),
+    kernel("bisect-on", &["container", "bisect"], None),
 ];
 
+const fn kernel(
+    name: &'static str,
+    layers: &'static [&'static str],
+    copy_of: Option<&'static Kernel>,
+) -> Kernel {
+    Kernel { name, layers, copy_of, debug: None }
+}
+
 impl Kernel {
+    /// The same under sanitizers.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such kernel.
+    pub fn debug(&self) -> Result<&'static Self> {
+        self.debug.with_context(|| format!("there is no kernel {} under sanitizers", self.name))
+    }
+
     /// Where it is built.
     pub fn dir(&self, base: &Base) -> PathBuf {
         base.dir.join(format!("obj-{}", self.name))
@@ -244,7 +262,7 @@ fn missing(wanted: &str, got: &str) -> Vec<String> {
         .collect()
 }
 
-/// Builds the kernel that is booted, or the one under KASAN and lockdep, and leaves it as `vmlinuz`, with
+/// Builds the kernel that is booted, or the one under sanitizers, and leaves it as `vmlinuz`, with
 /// `System.map` and `config`. Returns where it is.
 pub fn build(base: &Base, debug: bool) -> Result<PathBuf> {
     let (kernel, to) =

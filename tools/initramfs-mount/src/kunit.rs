@@ -128,7 +128,7 @@ pub fn in_qemu(fixture: &Fixture, kernel: &'static Kernel) -> Result<()> {
     let log = base.log(&format!("kunit-{}.log", kernel.name));
     let mut kunit = kunit_py(base)?;
     kunit
-        .args(["exec", "--arch", arch::current().name, "--raw_output=all", "--timeout=300"])
+        .args(["exec", "--arch", arch::current().kunit, "--raw_output=all", "--timeout=300"])
         .args(["--kernel_args", "kunit.autorun=1", "--build_dir"])
         .arg(kernel.dir(base))
         .arg(OURS);
@@ -145,7 +145,7 @@ pub fn in_qemu(fixture: &Fixture, kernel: &'static Kernel) -> Result<()> {
 /// kunit.py has QEMU take KVM wherever there is a `/dev/kvm`, be it of use or not. Puts a QEMU into a
 /// folder that takes what works, and the folder into the command's `PATH`.
 fn with_accelerator(image: &Path, command: &mut Command) -> Result<TempDir> {
-    let qemu = program(arch::current().qemu, arch::current().qemu_package)?;
+    let qemu = program(arch::current().qemu, arch::current().qemu_packages[0])?;
     let dir = tempfile::tempdir().context("can't make a folder for QEMU")?;
     let script = dir.path().join(arch::current().qemu);
     // The first one that is named is tried first.

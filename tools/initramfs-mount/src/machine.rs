@@ -63,7 +63,7 @@ pub struct Boot {
 const COMPLAINTS: &str =
     "WARNING: |BUG: |Oops|general protection|UBSAN|KASAN: |blocked for more than\
     |possible recursive locking|circular locking|inconsistent lock state|INFO: rcu|suspicious RCU\
-    |Segfault with no mm";
+    |Segfault with no mm|unreferenced object";
 
 impl Boot {
     /// All that was said, for the message of a failure.
@@ -129,7 +129,7 @@ impl Machine {
         let dir = tempfile::tempdir().context("can't make a folder for a virtual machine")?;
         let path = |name: &str| dir.path().join(name);
         let console = path("console");
-        let mut qemu = Command::new(program(arch.qemu, arch.qemu_package)?);
+        let mut qemu = Command::new(program(arch.qemu, arch.qemu_packages[0])?);
         qemu.args(["-nodefaults", "-display", "none", "-no-reboot"])
             .args(["-machine", arch.machine, "-cpu", "max", "-accel", accelerator])
             .args(["-m", &self.mib.to_string(), "-smp", &self.cpus.to_string()])

@@ -13,6 +13,7 @@ mod deps;
 mod disk;
 mod fuzz;
 mod gates;
+mod guest;
 mod harness;
 mod kernel;
 mod kunit;
@@ -29,7 +30,7 @@ mod tree;
 mod user_tree;
 mod virtme;
 
-use anyhow::{anyhow, bail, ensure, Result};
+use anyhow::{anyhow, ensure, Result};
 use base::Base;
 use clap::{Parser, Subcommand};
 use deps::For;
@@ -37,7 +38,8 @@ use gates::{When, GATES};
 use harness::Fixture;
 use libtest_mimic::{Arguments, Trial};
 use std::{
-    process::ExitCode,
+    env,
+    process::{Command, ExitCode},
     sync::{Arc, Mutex},
 };
 
@@ -46,6 +48,10 @@ struct Cli {
     /// The kernel release, as in patches/
     #[arg(long, global = true, default_value = "6.12")]
     base: String,
+    /// What the kernel runs on, for instance arm64; `um` is user-mode Linux, of which `kernel --debug`
+    /// alone knows. This machine's architecture unless given
+    #[arg(long, global = true)]
+    arch: Option<String>,
     #[command(subcommand)]
     command: Task,
 }
@@ -72,9 +78,6 @@ enum Task {
         /// The one under sanitizers
         #[arg(long)]
         debug: bool,
-        /// What it runs on: `x86_64`, or, with --debug, `um` for user-mode Linux
-        #[arg(long, default_value = "x86_64")]
-        arch: String,
     },
     /// Write the patch series
     Series(outgoing::Options),
@@ -97,7 +100,13 @@ enum Task {
     /// Run the gates: format, lints, checkpatch, sizes
     Check(Pick),
     /// Boot it in each situation
-    Boot(Pick),
+    Boot {
+        /// The kernel under sanitizers
+        #[arg(long)]
+        debug: bool,
+        #[command(flatten)]
+        pick: Pick,
+    },
     /// Run programs in an initramfs and out of it
     Programs(Pick),
     /// Run the tests
@@ -144,8 +153,10 @@ struct Pick {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Task::Check(pick) | Task::Boot(pick) | Task::Programs(pick) | Task::Test { pick, .. } =
-        &cli.command
+    if let Task::Check(pick)
+    | Task::Boot { pick, .. }
+    | Task::Programs(pick)
+    | Task::Test { pick, .. } = &cli.command
     {
         // It ends here if they are none.
         Tests::new(pick).arguments();
@@ -159,8 +170,16 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<ExitCode> {
+    let user_mode = cli.arch.as_deref() == Some("um");
+    if let Some(arch) = cli.arch.as_ref().filter(|_| !user_mode) {
+        arch::choose(arch)?;
+    }
+    ensure!(
+        !user_mode || matches!(cli.command, Task::Kernel { debug: true }),
+        "user-mode Linux is built for tests alone, by `make kernel ARCH=um DEBUG=1`"
+    );
     let base = || Base::find(&cli.base);
-    let fixture = || Fixture::new(&base()?);
+    let fixture = || Fixture::new(&base()?, false);
     match &cli.command {
         Task::Deps { all } => deps::install(if *all { For::All } else { For::Test }, &[])?,
         Task::Tree => tree::prepare(&base()?)?,
@@ -175,25 +194,24 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             base.unlock();
             virtme::shell(&base, &image, &words.join(" "))?;
         }
-        Task::Kernel { debug, arch } => {
+        Task::Kernel { debug } => {
             let base = base()?;
-            let image = match (arch.as_str(), debug) {
-                ("x86_64" | "x86", _) => kernel::build(&base, *debug)?,
-                ("um", true) => {
-                    let image = kunit::build_user_mode(&base)?;
-                    let objects = image.parent().unwrap_or(&image);
-                    kernel::leave(objects, &image, &base.beside_with("-um-debug"))?
-                }
-                ("um", false) => bail!("user-mode Linux is built for tests alone: use DEBUG=1"),
-                _ => bail!("ARCH={arch} is not known here: use x86_64, or um with DEBUG=1"),
+            let image = if user_mode {
+                let image = kunit::build_user_mode(&base)?;
+                let objects = image.parent().unwrap_or(&image);
+                kernel::leave(objects, &image, &base.beside_with("-um-debug"))?
+            } else {
+                kernel::build(&base, *debug)?
             };
             println!("{}, with System.map and config beside it", image.display());
         }
         Task::Kunit => {
             let base = base()?;
-            kunit::user_mode(&base)?;
-            fuzz::systematic(&base)?;
-            kunit::without_option(&base)?;
+            if !arch::current().is_foreign() {
+                kunit::user_mode(&base)?;
+                fuzz::systematic(&base)?;
+                kunit::without_option(&base)?;
+            }
             kunit::in_qemu(&*fixture()?, &kernel::KUNIT)?;
         }
         Task::Fuzz(options) => fuzz::run(&base()?, options)?,
@@ -218,8 +236,9 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Task::Check(pick) => {
             return Tests::new(pick).run(vec![gates(&fixture()?, true, true)]).end();
         }
-        Task::Boot(pick) => {
-            return Tests::new(pick).run(vec![(None, situations::trials(&fixture()?))]).end();
+        Task::Boot { debug, pick } => {
+            let fixture = Fixture::new(&base()?, *debug)?;
+            return Tests::new(pick).run(vec![(None, situations::trials(&fixture))]).end();
         }
         Task::Programs(pick) => {
             let trials = programs::trials(&fixture()?, true, &Arc::default())?;
@@ -318,21 +337,34 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
     let mut fixtures = Vec::new();
     for (i, base) in bases.iter().enumerate() {
         println!("\n=== Linux {} ===", base.name);
-        let fixture = Fixture::new(base)?;
-        // Two at a time, since there are stretches where a build keeps but one CPU busy.
-        let builds = vec![
+        let fixture = Fixture::new(base, false)?;
+        let newest = newest.as_ref() == Some(&base.name);
+        let here = !arch::current().is_foreign();
+        let mut builds = vec![
             fixture.trial("kernel::boot", |f| f.machine(&kernel::BOOT).map(drop)),
-            fixture.trial("kunit::user_mode", |f| kunit::user_mode(&f.base)),
             fixture.trial("kernel::test", |f| f.machine(&kernel::TEST).map(drop)),
         ];
-        let mut others = vec![
-            fixture.trial("kunit::qemu", |f| kunit::in_qemu(f, &kernel::KUNIT)),
-            fixture.trial("fuzz::systematic", |f| fuzz::systematic(&f.base)),
-            fixture.trial("fuzz::generated", move |f| {
-                fuzz::generated(&f.base, if all { 10_000 } else { 500 }, 0)
-            }),
-        ];
-        if all {
+        let mut others = vec![fixture.trial("kunit::qemu", |f| kunit::in_qemu(f, &kernel::KUNIT))];
+        if here {
+            // Two at a time, since there are stretches where a build keeps but one CPU busy.
+            builds.insert(1, fixture.trial("kunit::user_mode", |f| kunit::user_mode(&f.base)));
+            others.extend([
+                fixture.trial("fuzz::systematic", |f| fuzz::systematic(&f.base)),
+                fixture.trial("fuzz::generated", move |f| {
+                    fuzz::generated(&f.base, if all { 10_000 } else { 500 }, 0)
+                }),
+            ]);
+        }
+        if here && newest && !all {
+            others.push(fixture.trial("arm64", |f| {
+                on("arm64", &f.base, &["kunit"])?;
+                on("arm64", &f.base, &["boot", "root::pivots"])
+            }));
+        }
+        if here && all {
+            others.extend(arch::others().map(|arch| {
+                fixture.trial(arch, |f| on(arch, &f.base, &["test", "--bases", &f.base.name]))
+            }));
             others.extend([
                 fixture.trial("kunit::without_option", |f| kunit::without_option(&f.base)),
                 fixture.trial("kunit::qemu_debug", |f| {
@@ -353,11 +385,16 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
             (None, situations::trials(&fixture)),
             (None, programs::trials(&fixture, all, &outcomes)?),
             (Some(1), others),
-            gates(&fixture, i == 0, newest.as_ref() == Some(&base.name)),
         ]);
+        if here && all {
+            tests = tests.run(vec![(None, situations::trials(&Fixture::new(base, true)?))]);
+        }
+        if here {
+            tests = tests.run(vec![gates(&fixture, i == 0, newest)]);
+        }
         fixtures.push(fixture);
     }
-    if all && pick.args.is_empty() {
+    if all && pick.args.is_empty() && !arch::current().is_foreign() {
         tests = tests.judge(write_report(&fixtures, &outcomes));
         if bases.len() == Base::all()?.len() {
             tests = tests.judge(report::agrees_with_documentation());
@@ -366,12 +403,21 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
     tests.end()
 }
 
+/// Has this program do something for another architecture.
+fn on(arch: &str, base: &Base, words: &[&str]) -> Result<()> {
+    let mut tool = Command::new(env::current_exe()?);
+    tool.args(["--arch", arch, "--base", &base.name]).args(words);
+    let what = format!("{} for {arch}, Linux {}", words.join(" "), base.name);
+    cmd::watch(&what, &base.log(&format!("{arch}-{}.log", words[0])), &mut tool)
+}
+
 /// Runs all of the programs, and writes the report.
 fn report(bases: &[Base]) -> Result<ExitCode> {
     deps::install(For::All, bases)?;
     let mut tests = Tests::new(&Pick { args: Vec::new() });
     let outcomes = Arc::default();
-    let fixtures = bases.iter().map(Fixture::new).collect::<Result<Vec<_>>>()?;
+    let fixtures =
+        bases.iter().map(|base| Fixture::new(base, false)).collect::<Result<Vec<_>>>()?;
     for fixture in &fixtures {
         tests = tests.run(vec![(None, programs::trials(fixture, true, &outcomes)?)]);
     }

@@ -7,16 +7,19 @@
 //! - `says:` a line that it must say to have worked;
 //! - `stock:` what it fails with without the feature, where there is no nullfs;
 //! - `always:` what it fails with, with the feature, too;
+//! - `helper:` that it runs the helper that lists mounts, which is built for this machine alone;
 //! - `quick:` that it is in `make test`, and not only in `make test-all`;
 //! - `image:`, `append:`, `type:` which image of Debian's tools is booted, with what on the command
 //!   line, and what is typed there behind what it asks.
 
 use crate::{
+    arch,
     archive::{self, noise, padded, script, Archive},
     base::Base,
     cmd::{make_dir, output, program, read, read_bytes, write},
     containers, debian,
     disk::{copy, Disk},
+    guest,
     harness::{Fixture, Seen},
     kernel::{self, Kernel, BOOT, DISTRIBUTION},
     machine::{Boot, Initrd, Machine},
@@ -126,7 +129,12 @@ pub fn trials(
     let debian: Vec<_> = all.iter().filter(|program| program.group == "debian").collect();
     let debian: Vec<_> = debian.iter().map(|program| program.name.clone()).collect();
     let debian = debian.join(",");
-    for (position, program) in all.into_iter().enumerate() {
+    // Those of another architecture have neither the helper that lists mounts nor a whole Debian.
+    let here = |program: &Program| {
+        !arch::current().is_foreign()
+            || program.group == "container" && program.head("helper").is_empty()
+    };
+    for (position, program) in all.into_iter().enumerate().filter(|(_, program)| here(program)) {
         let program = Arc::new(program);
         for on in [true, false] {
             if !everything && program.head("quick").is_empty() {
@@ -242,7 +250,10 @@ impl Run<'_> {
                 ("wipefs", "util-linux"),
                 ("ip", "iproute2"),
             ])?;
-            let archive = add_mounts(add_mounts(containers::add(archive)?, "")?, "c/rootfs/")?;
+            let mut archive = containers::add(archive)?;
+            if !arch::current().is_foreign() {
+                archive = add_mounts(add_mounts(archive, "")?, "c/rootfs/")?;
+            }
             let archive = archive.scripts("programs/container", "programs")?;
             Ok(Machine {
                 initrd: Some(archive.finish().into()),
@@ -439,7 +450,7 @@ fn debian_addition() -> Result<Archive> {
 fn add_mounts(archive: Archive, root: &str) -> Result<Archive> {
     let mounts = debian::mounts()?;
     let mut archive = archive.copy(&mounts, &format!("{root}bin/mounts"))?;
-    for file in archive::with_libraries(&mounts)?.iter().skip(1) {
+    for file in guest::with_libraries(&mounts)?.iter().skip(1) {
         let name = format!("{root}{}", file.to_string_lossy().trim_start_matches('/'));
         archive = archive.parents(&name).copy(file, &name)?;
     }
@@ -450,7 +461,7 @@ fn add_mounts(archive: Archive, root: &str) -> Result<Archive> {
 fn put_mounts(root: &Path) -> Result<()> {
     let mounts = debian::mounts()?;
     copy(&mounts, &root.join("bin/mounts"))?;
-    let libraries = archive::with_libraries(&mounts)?;
+    let libraries = guest::with_libraries(&mounts)?;
     let mut libraries = libraries.iter().skip(1);
     libraries.try_for_each(|file| copy(file, &root.join(file.strip_prefix("/").unwrap_or(file))))
 }

@@ -37,7 +37,7 @@ pub fn prepare(base: &Base) -> Result<()> {
     }
     fetch(base)?;
     let dirty = base.git(&["status", "--porcelain", "--untracked-files=no"])?;
-    let stopped = base.dir.join("changing-files");
+    let stopped = base.sources.with_file_name("changing-files");
     ensure!(
         dirty.is_empty() || stopped.is_file(),
         "{} has changes that would be lost; bring them into this repo and undo them there:\n{}",
@@ -48,6 +48,7 @@ pub fn prepare(base: &Base) -> Result<()> {
     let commit = series::commit(base, &Patch::series(base)?, &who, None)?;
     let head = base.git(&["rev-parse", "HEAD"])?;
     if head.trim() != commit || stopped.is_file() {
+        base.lock_sources()?;
         let known =
             [PRISTINE, "series"].map(|name| base.git(&["rev-parse", "-q", "--verify", name]));
         ensure!(
@@ -76,11 +77,18 @@ pub fn prepare(base: &Base) -> Result<()> {
 pub fn fetch(base: &Base) -> Result<()> {
     base.lock()?;
     let sources = &base.sources;
-    let is_there = sources.join(".git").is_dir();
-    if base.own || is_there && base.git(&["rev-parse", "-q", "--verify", PRISTINE]).is_ok() {
+    let is_there = || {
+        sources.join(".git").is_dir()
+            && base.git(&["rev-parse", "-q", "--verify", PRISTINE]).is_ok()
+    };
+    if base.own || is_there() {
         return Ok(());
     }
-    make_dir(&base.dir)?;
+    base.lock_sources()?;
+    if is_there() {
+        // Another one has just got them.
+        return Ok(());
+    }
     let free = fs4::available_space(&base.dir)
         .with_context(|| format!("can't tell how much room is in {}", base.dir.display()))?
         >> 20;

@@ -5,10 +5,10 @@
 
 use super::{boot, for_each, Boot};
 use crate::{
-    archive::{busybox_program, Archive},
+    archive::Archive,
     base::Base,
     cmd::{read, write},
-    kunit,
+    guest, kunit,
     machine::complaint,
     paths, tree,
 };
@@ -87,7 +87,7 @@ fn archive() -> Result<Archive> {
     let archive = Archive::new()
         .dir("dev")
         .char_device("dev/console", 5, 1)
-        .copy(&busybox_program()?, "busybox")?
+        .copy(&guest::busybox()?, "busybox")?
         .file("init", 0o755, init.as_bytes())
         .dir("d")
         .symlink("d/link", "../init")

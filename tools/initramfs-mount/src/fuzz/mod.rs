@@ -9,9 +9,10 @@ pub mod oracle;
 mod systematic;
 
 use crate::{
+    archive::{script, Archive},
     base::Base,
     cmd::{go_on_unless_stopping, read_bytes, write, Progress},
-    kunit,
+    disk, kunit,
     machine::complaint,
     toolchain,
 };
@@ -25,6 +26,7 @@ use std::{
     process::{Command, Stdio},
     sync::Mutex,
 };
+use tempfile::TempDir;
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -89,6 +91,7 @@ pub fn systematic(base: &Base) -> Result<()> {
 /// they can be made.
 pub fn generated(base: &Base, count: u32, seed: u32) -> Result<()> {
     let kernel = &kunit::build_user_mode(base)?;
+    let disk = &Disk::new(kernel)?;
     let tally = Mutex::new(BTreeMap::new());
     let findings = Mutex::new(Vec::new());
     let what = format!("booting {count} generated archives");
@@ -103,8 +106,12 @@ pub fn generated(base: &Base, count: u32, seed: u32) -> Result<()> {
         if let Ok(mut tally) = tally.lock() {
             *tally.entry((kind.clone(), boot.is_root())).or_insert(0) += 1;
         }
-        if let Some(wrong) = boot.wrong(&verdict) {
-            let image = shrink(kernel, plan, &wrong)?;
+        let wrong = match boot.wrong(&verdict) {
+            None if matches!(verdict, Verdict::Broken(_)) => disk.wrong(kernel, &image)?,
+            wrong => wrong,
+        };
+        if let Some(wrong) = wrong {
+            let image = shrink(kernel, disk, plan, &wrong)?;
             let file = base.dir.join(format!("fuzz/{seed}-{i}.cpio"));
             write(&file, &image)?;
             let line = format!("{}: {:?}, {wrong}", file.display(), judge(&image));
@@ -132,13 +139,14 @@ pub fn generated(base: &Base, count: u32, seed: u32) -> Result<()> {
 }
 
 /// The smallest image that shows the same.
-fn shrink(kernel: &Path, mut plan: Plan, wrong: &str) -> Result<Vec<u8>> {
+fn shrink(kernel: &Path, disk: &Disk, mut plan: Plan, wrong: &str) -> Result<Vec<u8>> {
     let mut image = plan.image()?;
     let mut tries = 0..300;
     while let Some(smaller) = plan.smaller().into_iter().find_map(|plan| {
         tries.next()?;
         let image = plan.image().ok()?;
         let found = boot(kernel, &image, &[]).ok()?.wrong(&judge(&image));
+        let found = found.or_else(|| disk.wrong(kernel, &image).ok()?);
         (found.as_deref() == Some(wrong)).then_some((plan, image))
     }) {
         (plan, image) = smaller;
@@ -208,6 +216,52 @@ impl Boot {
         };
         Some(wrong.to_owned())
     }
+}
+
+/// A root for when an archive is not run. It tells how much memory is free, and what has been lost of it.
+struct Disk {
+    dir: TempDir,
+    /// How many KiB are free when there was next to nothing to unpack.
+    free: u64,
+}
+
+impl Disk {
+    /// How many KiB may be missing: no two boots are the same.
+    const SLACK: u64 = 300;
+
+    fn new(kernel: &Path) -> Result<Self> {
+        let dir = tempfile::tempdir().context("can't make a folder for a root")?;
+        disk::system(dir.path(), "sbin/init", &script("exec /guest/um_disk.sh"))?;
+        let mut new = Self { dir, free: 0 };
+        let boot = new.boot(kernel, &Archive::new().dir("dev").finish())?;
+        new.free = free(&boot).with_context(|| format!("there is no root:\n{}", boot.said))?;
+        Ok(new)
+    }
+
+    fn boot(&self, kernel: &Path, image: &[u8]) -> Result<Boot> {
+        let dir = format!("rootflags={}", self.dir.path().display());
+        // With a clock of its own it need not sleep.
+        boot(kernel, image, &["root=/dev/root", "rootfstype=hostfs", &dir, "rw", "time-travel"])
+    }
+
+    /// Returns what is left of a broken archive.
+    fn wrong(&self, kernel: &Path, image: &[u8]) -> Result<Option<String>> {
+        let boot = self.boot(kernel, image)?;
+        if let Some(complaint) = complaint(&boot.said) {
+            return Ok(Some(format!("the console has {complaint:?}, with a disk")));
+        }
+        Ok(match free(&boot) {
+            None => Some("the disk is not the root".to_owned()),
+            Some(free) if free + Self::SLACK < self.free => {
+                Some("memory is not given back".to_owned())
+            }
+            Some(_) => None,
+        })
+    }
+}
+
+fn free(boot: &Boot) -> Option<u64> {
+    boot.said.lines().find_map(|line| line.strip_prefix("free: ")?.trim().parse().ok())
 }
 
 /// Does something with each of many, as many at a time as there are CPUs. What it returns is shown.

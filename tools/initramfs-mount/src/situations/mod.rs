@@ -129,9 +129,10 @@ impl Setup {
         Ok(Machine {
             initrd: image.map(Initrd::Bytes),
             disk: self.has_disk.then(|| fixture.disk()).transpose()?,
-            mib: self.mib,
+            // Sanitizers take memory and time.
+            mib: self.mib + if fixture.debug { 256 } else { 0 },
             cpus: self.cpus,
-            seconds: self.seconds,
+            seconds: self.seconds * if fixture.debug { 4 } else { 1 },
             ..fixture.machine(self.kernel)?.append(&self.words)
         })
     }

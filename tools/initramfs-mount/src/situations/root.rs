@@ -4,9 +4,9 @@
 
 use super::*;
 use crate::{
-    archive::{busybox_program, compress, noise, padded},
+    archive::{compress, noise, padded},
     cmd::{output, read},
-    paths,
+    guest, paths,
 };
 use std::{path::PathBuf, process::Command};
 
@@ -31,7 +31,7 @@ pub fn all() -> Vec<Situation> {
         }),
         boot("has_a_console_of_its_own", |_| {
             let script = read(&paths::tool("guest/console.sh"))?;
-            let archive = Archive::new().dir("bin").copy(&busybox_program()?, "bin/busybox")?;
+            let archive = Archive::new().dir("bin").copy(&guest::busybox()?, "bin/busybox")?;
             Ok(archive.file("init", 0o755, script.as_bytes()).finish())
         })
         .logs("guest: console works")
@@ -178,6 +178,7 @@ fn selftest(fixture: &Fixture) -> Result<Vec<u8>> {
         make.arg("-C")
             .arg(fixture.base.sources.join("tools/testing/selftests/initramfs_mount"))
             .arg(format!("OUTPUT={}", dir.display()))
+            .arg(format!("CC={}", guest::compiler()?))
             .env_remove("MAKEFLAGS")
             .env_remove("MAKELEVEL");
         std::fs::create_dir(dir)?;

@@ -1,0 +1,9 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# What user-mode Linux runs when its initramfs is not the root: says how many KiB are free.
+. /guest/lib.sh
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+echo "free: $(free_kib)"
+tell_leaks
+poweroff -f

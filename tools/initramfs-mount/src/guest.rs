@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Programs for guests: those of this machine, or, for another architecture, those in Debian's packages.
+
+use crate::{
+    apt, arch,
+    cmd::{output, program, read_bytes},
+    toolchain::Toolchain,
+};
+use anyhow::{ensure, Context, Result};
+use goblin::elf::Elf;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+/// What guests of another architecture get their programs from.
+const PACKAGES: &[&str] = &[
+    "busybox-static",
+    "runc",
+    "crun",
+    "bubblewrap",
+    "util-linux",
+    "iproute2",
+    "klibc-utils",
+    // For what is built for a guest.
+    "libc6-dev",
+    "libgcc-14-dev",
+];
+
+/// The folder where the guests' programs are as they will be in the guest.
+pub fn root() -> Result<PathBuf> {
+    static ROOT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    if !arch::current().is_foreign() {
+        return Ok("/".into());
+    }
+    let unpack = || apt::unpack(arch::current().debian, PACKAGES).map_err(|e| format!("{e:#}"));
+    ROOT.get_or_init(unpack).clone().map_err(anyhow::Error::msg)
+}
+
+/// Returns where a file of a guest is here.
+pub fn here(path: &Path) -> Result<PathBuf> {
+    Ok(root()?.join(path.strip_prefix("/").unwrap_or(path)))
+}
+
+/// Returns where a program will be in the guest.
+pub fn find(name: &str, package: &str) -> Result<PathBuf> {
+    if !arch::current().is_foreign() {
+        return program(name, package);
+    }
+    let root = root()?;
+    let dirs = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
+    let places = dirs.iter().map(|dir| Path::new(dir).join(name));
+    let found = places.into_iter().find(|place| here(place).is_ok_and(|file| file.is_file()));
+    found.with_context(|| format!("there is no program {name} in {}", root.display()))
+}
+
+/// Returns a program and the libraries that it loads, with what loads them.
+pub fn with_libraries(path: &Path) -> Result<Vec<PathBuf>> {
+    let triplet = arch::current().triplet();
+    let library = |name: &&str| -> Result<PathBuf> {
+        let dirs =
+            [format!("/usr/lib/{triplet}"), format!("/lib/{triplet}"), "/usr/lib".to_owned()];
+        let places = dirs.iter().map(|dir| Path::new(dir).join(name));
+        let found = places.into_iter().find(|place| here(place).is_ok_and(|file| file.is_file()));
+        found.with_context(|| format!("there is no {name}, which {} loads", path.display()))
+    };
+    let mut files = vec![path.to_path_buf()];
+    let mut next = 0;
+    while let Some(file) = files.get(next) {
+        let bytes = read_bytes(&here(file)?)?;
+        let elf =
+            Elf::parse(&bytes).with_context(|| format!("{} is no program", file.display()))?;
+        let loaded: Result<Vec<_>> = elf.libraries.iter().map(library).collect();
+        for file in elf.interpreter.map(PathBuf::from).into_iter().chain(loaded?) {
+            // What loads them has the name of a library, too.
+            if !files.iter().any(|known| known.file_name() == file.file_name()) {
+                files.push(file);
+            }
+        }
+        next += 1;
+    }
+    Ok(files)
+}
+
+/// The C compiler for what is built for a guest, with its arguments.
+pub fn compiler() -> Result<String> {
+    if !arch::current().is_foreign() {
+        return Ok("cc".to_owned());
+    }
+    let (triplet, root) = (arch::current().triplet(), root()?);
+    let clang = Toolchain::find()?.program("clang");
+    let (clang, root) = (clang.display(), root.display());
+    Ok(format!("{clang} --target={triplet} --sysroot={root} -fuse-ld=lld"))
+}
+
+/// Returns where busybox is here, one that needs no libraries.
+pub fn busybox() -> Result<PathBuf> {
+    let busybox = here(&find("busybox", "busybox-static")?)?;
+    let bytes = read_bytes(&busybox)?;
+    ensure!(
+        Elf::parse(&bytes)?.libraries.is_empty(),
+        "{} needs libraries: install the package busybox-static",
+        busybox.display()
+    );
+    Ok(busybox)
+}
+
+/// The programs that busybox has, of which this machine's knows.
+pub fn applets() -> Result<Vec<String>> {
+    let list = output(Command::new(program("busybox", "busybox-static")?).arg("--list"))?;
+    let applets = list.lines().filter(|applet| *applet != "busybox");
+    Ok(applets.map(str::to_owned).collect())
+}
