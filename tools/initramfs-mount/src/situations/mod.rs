@@ -6,6 +6,8 @@
 mod broken;
 mod built_in;
 mod canary;
+mod composite;
+mod contents;
 mod disk;
 mod helpers;
 mod options;
@@ -41,6 +43,8 @@ pub fn trials(fixture: &Arc<Fixture>) -> Vec<Trial> {
         ("options", options::all()),
         ("broken", broken::all()),
         ("whole", whole::all()),
+        ("composite", composite::all()),
+        ("contents", contents::all()),
         ("policy", policy::all()),
         ("helpers", helpers::all()),
         ("disk", disk::all()),
