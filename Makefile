@@ -11,12 +11,13 @@ COUNT ?= 1000
 SEED ?=
 CASE ?=
 CONFIG ?=
+FLAVOUR ?=
 T ?=
 ARGS ?=
 
 CARGO ?= $(or $(shell command -v cargo || ls $${HOME}/.cargo/bin/cargo 2>/dev/null),cargo)
 TOOL := tools/initramfs-mount/target/debug/initramfs-mount
-RUN = TOP='$(CURDIR)' KDIR='$(KDIR)' CONFIG='$(CONFIG)' CARGO='$(CARGO)' $(TOOL) --base $(BASE) $(if $(ARCH),--arch '$(ARCH)')
+RUN = TOP='$(CURDIR)' KDIR='$(KDIR)' CONFIG='$(CONFIG)' FLAVOUR='$(FLAVOUR)' CARGO='$(CARGO)' $(TOOL) --base $(BASE) $(if $(ARCH),--arch '$(ARCH)')
 
 .PHONY: help deps run test test-all report programs kernel kunit fuzz boot shell check bench series \
 	bisect deb dist tree patch unpatch clean tool
@@ -52,8 +53,8 @@ help:
 	@echo '  bisect  build and boot each commit of the series, with and without the option'
 	@echo '  patch   apply the series to a tree of yours, KDIR=; unpatch takes it out'
 	@echo '  dist    leave patches for distributions in dist/, and how to use them'
-	@echo '  deb     leave Debian packages in build/$$BASE/; CONFIG=file for your own'
-	@echo '          configuration'
+	@echo '  deb     leave Debian packages in build/$$BASE/, with the configuration of Debian'
+	@echo '          (FLAVOUR=cloud-amd64 for that of another flavour) or CONFIG=file for yours'
 	@echo '  bench   measure what the feature costs at boot, and what memory it takes to have'
 	@echo '          a root that can be left'
 	@echo '  tree    get the sources and patch them, in build/$$BASE/linux'

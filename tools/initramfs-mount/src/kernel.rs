@@ -64,7 +64,7 @@ pub const DISTRIBUTION: Kernel = kernel("distribution", &["container", "distribu
 pub const OFF: Kernel = kernel("off", &["container", "off", "no-rust"], Some(&BOOT));
 
 /// [`BOOT`], in packages.
-const DEB: Kernel = kernel("deb", &["container"], Some(&BOOT));
+pub const DEB: Kernel = kernel("deb", &["container"], Some(&BOOT));
 
 /// [`BOOT`] without the option and with it, for each commit of the series.
 pub const BISECT: [Kernel; 2] = [
@@ -161,7 +161,7 @@ impl Kernel {
     }
 
     /// Copies what has been built of one that differs in little, if there is anything.
-    fn start(&self, base: &Base) -> Result<()> {
+    pub fn start(&self, base: &Base) -> Result<()> {
         let (dir, half) = (self.dir(base), self.dir(base).with_extension("half"));
         let like =
             self.copy_of.map(|like| like.dir(base)).filter(|like| like.join("built").is_file());
@@ -235,7 +235,7 @@ fn write_built_in(base: &Base) -> Result<u64> {
 }
 
 /// Returns the last settings in `wanted` that are not in `got`.
-fn missing(wanted: &str, got: &str) -> Vec<String> {
+pub fn missing(wanted: &str, got: &str) -> Vec<String> {
     let name = |line: &str| -> Option<String> {
         let line = line.strip_prefix("# ").unwrap_or(line);
         line.starts_with("CONFIG_")
@@ -281,63 +281,6 @@ pub fn leave(objects: &Path, image: &Path, to: &Path) -> Result<PathBuf> {
         write(&to.join(name), read_bytes(&objects.join(from))?)?;
     }
     Ok(vmlinuz)
-}
-
-/// Builds Debian packages of the kernel that `make kernel` leaves, or of one with the configuration
-/// that `CONFIG=` names. Returns them.
-pub fn packages(base: &Base) -> Result<Vec<PathBuf>> {
-    tree::prepare(base)?;
-    let toolchain = Toolchain::find()?;
-    let mut dir = DEB.dir(base);
-    if let Some(config) = paths::given("CONFIG") {
-        dir = base.dir.join("obj-deb-own");
-        configure_from(base, &toolchain, &dir, &config)?;
-    } else {
-        DEB.start(base)?;
-        DEB.configure(base, &toolchain)?;
-    }
-    let mut make = toolchain.make(&base.sources, &dir);
-    // They come to lie beside the folder that they are built in.
-    for old in debs(&base.dir)? {
-        fs::remove_file(&old).with_context(|| format!("can't remove {}", old.display()))?;
-    }
-    let what = format!("building packages of Linux {}", base.name);
-    // What it builds with is what was found, and not what Debian's packages would have.
-    watch(&what, &base.log("deb.log"), make.args(["bindeb-pkg", "DPKG_FLAGS=-d"]))?;
-    let built = debs(&base.dir)?;
-    ensure!(!built.is_empty(), "there are no packages in {}", base.dir.display());
-    Ok(built)
-}
-
-/// Takes somebody's configuration, with the option in addition.
-fn configure_from(base: &Base, toolchain: &Toolchain, dir: &Path, config: &Path) -> Result<()> {
-    let given = read(config).context("CONFIG= names no configuration")?;
-    let ours = "CONFIG_RUST=y\nCONFIG_INITRAMFS_MOUNT=y\n";
-    let mut wanted = ours.to_owned();
-    loop {
-        write(&dir.join(".config"), format!("{given}\n{wanted}"))?;
-        output(toolchain.make(&base.sources, dir).arg("olddefconfig"))?;
-        let got = read(&dir.join(".config"))?;
-        if missing(ours, &got).is_empty() {
-            return Ok(());
-        }
-        // Debian has it, and until 6.14 it excludes Rust.
-        let modversions = "# CONFIG_MODVERSIONS is not set\n";
-        ensure!(
-            got.contains("CONFIG_MODVERSIONS=y\n") && !wanted.contains(modversions),
-            "{} does not go together with CONFIG_RUST and CONFIG_INITRAMFS_MOUNT: see what they \
-             depend on, in init/Kconfig and init/Kconfig.initramfs_mount of {}",
-            config.display(),
-            base.sources.display()
-        );
-        println!("Without CONFIG_MODVERSIONS, which CONFIG_RUST does not go together with.");
-        wanted += modversions;
-    }
-}
-
-fn debs(dir: &Path) -> Result<Vec<PathBuf>> {
-    let files = dir.read_dir()?.flatten().map(|file| file.path());
-    Ok(files.filter(|path| path.extension().is_some_and(|extension| extension == "deb")).collect())
 }
 
 #[cfg(test)]

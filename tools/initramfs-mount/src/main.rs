@@ -20,6 +20,7 @@ mod kunit;
 mod machine;
 mod measure;
 mod outgoing;
+mod packages;
 mod paths;
 mod programs;
 mod report;
@@ -221,7 +222,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Task::Dist => outgoing::distribute()?,
         Task::Bisect => gates::bisect(&*fixture()?)?,
         Task::Deb => {
-            for package in kernel::packages(&base()?)? {
+            for package in packages::build(&base()?)? {
                 println!("{}", package.display());
             }
         }

@@ -21,9 +21,9 @@ use crate::{
     disk::{copy, Disk},
     guest,
     harness::{Fixture, Seen},
-    kernel::{self, Kernel, BOOT, DISTRIBUTION},
+    kernel::{Kernel, BOOT, DISTRIBUTION},
     machine::{Boot, Initrd, Machine},
-    paths, virtme,
+    packages, paths, virtme,
 };
 use anyhow::{bail, ensure, Context, Result};
 use libtest_mimic::{Failed, Trial};
@@ -476,7 +476,7 @@ fn as_free_as(seen: &Seen, stock: &Seen, slack: u64) -> Result<()> {
 /// Boots the kernel of a Debian package from a disk that the package has been unpacked to, and with
 /// an archive.
 pub fn packages(fixture: &Fixture) -> Result<()> {
-    let built = kernel::packages(&fixture.base)?;
+    let built = packages::build_small(&fixture.base)?;
     let is_image = |path: &&PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with("linux-image-") && !name.contains("-dbg")
