@@ -50,7 +50,7 @@ fn packages() -> Vec<(For, &'static str, Vec<&'static str>)> {
         (For::Test, "archives, in each compression that the kernel knows", vec![
             "gzip", "bzip2", "xz-utils", "lzop", "lz4", "zstd",
         ]),
-        (For::Test, "disks that are booted", vec!["e2fsprogs"]),
+        (For::Test, "disks that are booted", vec!["e2fsprogs", "grub-common", "grub-pc-bin"]),
         (For::Test, "what runs in an initramfs", vec![
             "crun", "bubblewrap", "libcap2-bin", "iproute2", "klibc-utils", "bsdextrautils",
         ]),

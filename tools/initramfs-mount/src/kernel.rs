@@ -174,12 +174,14 @@ impl Kernel {
         }
         output(Command::new("cp").args(["-a", "--reflink=auto"]).arg(&like).arg(&half))?;
         fs::remove_file(half.join("built"))?;
-        // objtool's own build files have the folder's name in them. With another name it would be built
-        // again, and with it each object that it has seen.
-        let [from, to] = [&like, &dir].map(|dir| dir.display().to_string());
-        let mut rename = Command::new("find");
-        rename.arg(half.join("tools")).args(["-name", ".*.cmd", "-exec", "sed", "-i"]);
-        output(rename.arg(format!("s,{from}/,{to}/,g")).args(["{}", "+"]))?;
+        // objtool's own build files, where there is one, have the folder's name in them. With another it would
+        // be built again, and with it each object that it has seen.
+        if half.join("tools").is_dir() {
+            let [from, to] = [&like, &dir].map(|dir| dir.display().to_string());
+            let mut rename = Command::new("find");
+            rename.arg(half.join("tools")).args(["-name", ".*.cmd", "-exec", "sed", "-i"]);
+            output(rename.arg(format!("s,{from}/,{to}/,g")).args(["{}", "+"]))?;
+        }
         fs::rename(&half, &dir).with_context(|| format!("can't make {}", dir.display()))
     }
 

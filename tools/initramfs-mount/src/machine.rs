@@ -24,6 +24,8 @@ use std::{
 #[derive(Clone)]
 pub struct Machine {
     pub kernel: PathBuf,
+    /// A disk with a boot loader, which is booted in place of the kernel, and again after each reset.
+    pub loader: Option<PathBuf>,
     /// What a boot loader loads beside the kernel.
     pub initrd: Option<Initrd>,
     pub disk: Option<PathBuf>,
@@ -96,6 +98,7 @@ impl Machine {
     pub fn new(kernel: &Path) -> Self {
         Self {
             kernel: kernel.to_owned(),
+            loader: None,
             initrd: None,
             disk: None,
             append: String::new(),
@@ -130,7 +133,7 @@ impl Machine {
         let path = |name: &str| dir.path().join(name);
         let console = path("console");
         let mut qemu = Command::new(program(arch.qemu, arch.qemu_packages[0])?);
-        qemu.args(["-nodefaults", "-display", "none", "-no-reboot"])
+        qemu.args(["-nodefaults", "-display", "none"])
             .args(["-machine", arch.machine, "-cpu", "max", "-accel", accelerator])
             .args(["-m", &self.mib.to_string(), "-smp", &self.cpus.to_string()])
             .arg("-chardev")
@@ -138,11 +141,13 @@ impl Machine {
             .args(["-serial", "chardev:console"])
             .arg("-chardev")
             .arg(format!("file,id=guest,path={}", path("guest").display()))
-            .args(["-device", "virtio-serial-pci", "-device", "virtconsole,chardev=guest"])
-            .arg("-kernel")
-            .arg(kernel)
-            .arg("-append")
-            .arg(format!("console={} panic=-1{}", arch.console, self.append));
+            .args(["-device", "virtio-serial-pci", "-device", "virtconsole,chardev=guest"]);
+        if self.loader.is_none() {
+            qemu.args(["-no-reboot", "-kernel"])
+                .arg(kernel)
+                .arg("-append")
+                .arg(format!("console={} panic=-1{}", arch.console, self.append));
+        }
         if let Some(initrd) = &self.initrd {
             let file = match initrd {
                 Initrd::File(file) => file.clone(),
@@ -153,7 +158,7 @@ impl Machine {
             };
             qemu.arg("-initrd").arg(file);
         }
-        if let Some(disk) = &self.disk {
+        for disk in self.loader.iter().chain(&self.disk) {
             // What a test writes there is nothing to the next one.
             let drive = format!("if=virtio,format=raw,snapshot=on,file={}", disk.display());
             qemu.args(["-drive", &drive]);

@@ -6,11 +6,63 @@ use super::{
     broken::{half_of_big, microcode_and_noise},
     *,
 };
-use crate::archive::{compress, noise};
+use crate::{
+    arch,
+    archive::{compress, noise, padded},
+    cmd::{output, program, write},
+    disk::copy,
+    paths,
+};
+use std::{path::Path, process::Command};
 
 const PANIC: &str = "initramfs_errors=panic";
 
 pub fn all() -> Vec<Situation> {
+    let mut all = with_one_slot();
+    // GRUB is this machine's.
+    if !arch::current().is_foreign() {
+        all.extend([
+            code("the_first_slot_comes_up", |fixture| slot(fixture, 1.0, "a")),
+            code("the_other_slot_comes_up_for_a_cut", |fixture| slot(fixture, 0.7, "b")),
+            code("the_other_slot_comes_up_for_a_stub", |fixture| slot(fixture, 0.001, "b")),
+        ]);
+    }
+    all
+}
+
+/// Boots GRUB with two slots, of which the first has this part of its image. The machine resets itself
+/// until one of them comes up.
+fn slot(fixture: &Fixture, part: f64, comes_up: &str) -> Result<()> {
+    let whole = compress("zstd", &Archive::running("slot")?.finish())?;
+    let cut = &whole[..(whole.len() as f64 * part) as usize];
+    let dir = tempfile::tempdir()?;
+    let (core, loader, disk) =
+        (dir.path().join("core.img"), dir.path().join("loader.img"), dir.path().join("disk.img"));
+    let mut grub = Command::new(program("grub-mkimage", "grub-common")?);
+    grub.args(["-O", "i386-pc", "-p", "(hd1)/grub", "-o"]).arg(&core);
+    output(grub.args(["biosdisk", "ext2", "normal", "linux", "loadenv", "test"]))?;
+    // The boot sector loads what is behind it.
+    let boot_sector = read_bytes(Path::new("/usr/lib/grub/i386-pc/boot.img"))?;
+    write(&loader, padded([boot_sector, read_bytes(&core)?].concat(), 1 << 20))?;
+    let machine = fixture.machine(&BOOT)?;
+    Disk { fs: "ext2", mib: 64, init: ("sbin/init", "") }.make(&disk, |root| {
+        copy(&machine.kernel, &root.join("vmlinuz"))?;
+        copy(&paths::tool("guest/grub.cfg"), &root.join("grub/grub.cfg"))?;
+        write(&root.join("a.cpio"), cut)?;
+        write(&root.join("b.cpio"), &whole)?;
+        let mut env = Command::new(program("grub-editenv", "grub-common")?);
+        output(env.arg(root.join("grub/grubenv")).arg("create")).map(drop)
+    })?;
+    let machine = Machine { loader: Some(loader), disk: Some(disk), ..machine };
+    let seen = Seen::of(&machine)?;
+    let panics = seen.0.console.matches("VFS: initramfs unpacking failed: ").count();
+    seen.says(&format!("slot: {comes_up}"))?
+        .says("roots: 1")?
+        .check((comes_up == "b") == (panics > 0), format!("{panics} panics"))
+        .map(drop)
+}
+
+fn with_one_slot() -> Vec<Situation> {
     situations([
         panics("panic", |_| broken()),
         panics_on_disk("panic_with_a_root", |_| broken()),
