@@ -53,7 +53,8 @@ pub fn stop_on_signals() -> Result<TempDir> {
             std::thread::sleep(Duration::from_millis(100));
         }
         let _ = fs::remove_dir_all(&path);
-        eprintln!("\nstopped");
+        // Who was listening may be gone, and then this thread is not to die of it.
+        let _ = writeln!(std::io::stderr(), "\nstopped");
         exit(130);
     })?;
     Ok(dir)

@@ -8,7 +8,7 @@ use crate::{
     base::{git, Base, PRISTINE},
     cmd::{make_dir, output, program, read, watch, write},
     harness::{Fixture, Seen},
-    kernel::{Kernel, BISECT, BOOT, DEBUG, OFF, TEST},
+    kernel::{Kernel, BISECT, BOOT, DEBUG, INSTRUMENTED, OFF, TEST},
     kunit,
     machine::Machine,
     measure, outgoing, paths, programs,
@@ -322,6 +322,7 @@ fn instrumented(fixture: &Fixture) -> Result<()> {
 
 /// The same in the kernel where objtool patches each return, and KASAN sees to each object.
 pub fn instrumented_debug(fixture: &Fixture) -> Result<()> {
+    fixture.machine(&INSTRUMENTED)?;
     fixture.machine(&DEBUG)?;
     let dir = DEBUG.dir(&fixture.base);
     ensure!(has_section(&dir, ".return_sites")?, "returns of the component stay as they are");

@@ -57,6 +57,12 @@ pub const DEBUG: Kernel = kernel("debug", &["container", "kunit", "debug"], None
 const DEBUG_TEST: Kernel =
     kernel("debug-test", &["container", "test", "kunit", "debug", BUILT_IN], Some(&DEBUG));
 
+/// A small one with the KUnit tests, which builds fast.
+pub const SMALL: Kernel = kernel("small", &["kunit"], None);
+
+/// The same with each object instrumented. It is not booted.
+pub const INSTRUMENTED: Kernel = kernel("instrumented", &["kunit", "instrumented"], None);
+
 /// The one for whole distributions.
 pub const DISTRIBUTION: Kernel = kernel("distribution", &["container", "distribution"], None);
 

@@ -3,12 +3,13 @@
 //! Runs the KUnit tests with the kernel's kunit.py, on user-mode Linux and in QEMU.
 
 use crate::{
-    arch, archive,
+    arch,
+    archive::{self, Archive},
     base::Base,
     cmd::{make_dir, output, program, read, watch, write},
-    harness::Fixture,
-    kernel::{for_base, kunit_config, Kernel},
-    machine::{accelerator, complaint},
+    harness::{Fixture, Seen},
+    kernel::{for_base, kunit_config, Kernel, SMALL},
+    machine::{accelerator, complaint, Machine},
     paths,
     toolchain::{self, Toolchain},
     tree,
@@ -140,6 +141,16 @@ pub fn in_qemu(fixture: &Fixture, kernel: &'static Kernel) -> Result<()> {
     ensure!(complaint.is_none(), "the console has {complaint:?}, see {}", log.display());
     let times = Regex::new(r"(?m)^\[ *\d+\.\d+\] ")?;
     parse(base, kernel.name, results(&times.replace_all(&said, ""))?, &[OURS])
+}
+
+/// Runs ours inside a kernel that builds fast, and boots that with an archive.
+pub fn in_small_kernel(fixture: &Fixture) -> Result<()> {
+    in_qemu(fixture, &SMALL)?;
+    let initrd = Some(Archive::telling("archive")?.finish().into());
+    let machine = Machine { initrd, ..fixture.machine(&SMALL)? };
+    Seen::of(&machine)?.is_root_mount("archive", "tmpfs")?;
+    println!("  An archive is the root, and can be left.");
+    Ok(())
 }
 
 /// kunit.py has QEMU take KVM wherever there is a `/dev/kvm`, be it of use or not. Puts a QEMU into a

@@ -208,12 +208,14 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         }
         Task::Kunit => {
             let base = base()?;
-            if !arch::current().is_foreign() {
+            if arch::current().is_foreign() {
+                kunit::in_small_kernel(&*fixture()?)?;
+            } else {
                 kunit::user_mode(&base)?;
                 fuzz::systematic(&base)?;
                 kunit::without_option(&base)?;
+                kunit::in_qemu(&*fixture()?, &kernel::KUNIT)?;
             }
-            kunit::in_qemu(&*fixture()?, &kernel::KUNIT)?;
         }
         Task::Fuzz(options) => fuzz::run(&base()?, options)?,
         Task::Series(options) => outgoing::mail(&base()?, options)?,
@@ -357,10 +359,7 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
             ]);
         }
         if here && newest && !all {
-            others.push(fixture.trial("arm64", |f| {
-                on("arm64", &f.base, &["kunit"])?;
-                on("arm64", &f.base, &["boot", "root::pivots"])
-            }));
+            others.push(fixture.trial("kunit::arm64", |f| on("arm64", &f.base, &["kunit"])));
         }
         if here && all {
             others.extend(arch::others().map(|arch| {

@@ -7,7 +7,7 @@ use crate::{
     archive::{noise, Archive},
     base::Base,
     cmd::{program, read, watch, write},
-    containers, deps,
+    containers, deps, guest,
     machine::{converse, said},
 };
 use anyhow::{anyhow, ensure, Context, Result};
@@ -118,6 +118,9 @@ fn command(kernel: &Path, words: &str) -> Result<Command> {
         .arg(kernel)
         .args(["--disable-kvm", "--disable-microvm", "--force-9p", "--memory", "768M"])
         .args(["--append", words]);
+    if arch::current().is_foreign() {
+        vng.args(["--arch", arch::current().name, "--root"]).arg(guest::root()?);
+    }
     Ok(vng)
 }
 
