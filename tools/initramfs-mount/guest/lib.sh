@@ -42,21 +42,22 @@ parameter() {
 	sed -n "s/.*\\b$1=\\([^ ]*\\).*/\\1/p" /proc/cmdline
 }
 
-# What a kernel under kmemleak has lost comes to its console: of what is older than five seconds, what
-# two scans in a row find unchanged and without a pointer to it.
-tell_leaks() {
+# What a kernel under kmemleak has lost: of what is older than five seconds, what two scans in a row find
+# unchanged and without a pointer to it. Other kernels have no such file.
+find_leaks() {
 	leaks=/sys/kernel/debug/kmemleak
 	mount -t debugfs debug /sys/kernel/debug 2>/dev/null
 	[ -e $leaks ] || return
 	sleep 6
-	echo scan >$leaks
-	echo scan >$leaks
-	sed '' $leaks >/dev/console
+	{ echo scan >$leaks && echo scan >$leaks; } || echo "BUG: kmemleak is off"
+	sed '' $leaks
+	echo "leaks: $(grep -c '^unreferenced object' $leaks)"
 }
 
 # The machine ends instead of booting again.
 end() {
-	tell_leaks
+	leaks=$(find_leaks 2>&1)
+	[ -z "$leaks" ] || echo "$leaks" >/dev/console
 	reboot -f
 }
 

@@ -4,6 +4,8 @@
 . /guest/lib.sh
 mount_all
 say_on_port
-echo "slot: $(parameter slot)"
+slot=$(parameter slot)
+[ ! -e /vmlinuz ] || slot="the disk"
+echo "slot: $slot"
 echo "roots: $(count_roots)"
 poweroff -f

@@ -16,7 +16,7 @@ mkdir -p /new
 mount -t tmpfs new /new
 mkdir -p /new/bin /new/old /new/proc /new/dev /new/sys
 cp /bin/busybox /new/bin/
-for applet in awk mount reboot sed sh sleep umount; do ln -s busybox /new/bin/$applet; done
+for applet in awk grep mount reboot sed sh sleep umount; do ln -s busybox /new/bin/$applet; done
 cp -r /guest /new/
 cd /new || exit
 if pivot_root . old; then

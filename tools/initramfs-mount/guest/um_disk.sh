@@ -5,5 +5,5 @@
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 echo "free: $(free_kib)"
-tell_leaks
+find_leaks
 poweroff -f

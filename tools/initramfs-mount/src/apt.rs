@@ -9,6 +9,7 @@ use crate::{
 use anyhow::{ensure, Context, Result};
 use std::{
     fs,
+    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -69,13 +70,13 @@ pub fn install(packages: &[&str]) -> Result<()> {
         .with_context(|| format!("packages could not be installed: {NO_NETWORK}"))
 }
 
-/// An apt with folders of its own in `dir`, so that the system's stay as they are, and with a suite that
-/// the system need not have, at the same mirror.
+/// An apt with folders of its own in `dir`, so that the system's stay as they are.
 struct Apt<'a> {
     dir: &'a Path,
-    suite: &'a str,
+    /// As apt reads them.
+    sources: String,
     log: &'a Path,
-    /// Debian's name of it.
+    /// Debian's name of the architecture, unless it is this machine's.
     arch: Option<&'a str>,
 }
 
@@ -86,7 +87,7 @@ impl Apt<'_> {
         for sub in ["lists/partial", "archives/partial"] {
             make_dir(&root.join(sub))?;
         }
-        write(&root.join("own.sources"), sources(&[self.suite])?)?;
+        write(&root.join("own.sources"), &self.sources)?;
         // Nothing is installed there.
         write(&root.join("status"), "")?;
         // It goes on without a list that it can't have, otherwise.
@@ -120,7 +121,7 @@ impl Apt<'_> {
 ///
 /// If there is no network, or no such package.
 pub fn download(package: &str, dir: &Path, log: &Path) -> Result<PathBuf> {
-    let apt = Apt { dir, suite: "trixie-backports", log, arch: None };
+    let apt = Apt { dir, sources: sources(&["trixie-backports"])?, log, arch: None };
     make_dir(dir)?;
     debs(dir)?.iter().try_for_each(fs::remove_file)?;
     apt.update()?;
@@ -136,26 +137,31 @@ fn debs(dir: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Unpacks packages of another architecture into a folder of the cache, with what they depend on, and
-/// returns the folder. They are Debian 13's, which has all architectures.
+/// returns the folder. They are those of Debian 13, which has all architectures.
 ///
 /// # Errors
 ///
 /// If there is no network, or no such package.
 pub fn unpack(arch: &str, packages: &[&str]) -> Result<PathBuf> {
-    let dir = paths::cache().join("foreign").join(arch);
-    let (root, list) = (dir.join("root"), dir.join("packages"));
-    if read(&list).is_ok_and(|unpacked| unpacked == packages.join("\n")) {
-        return Ok(root);
+    let mut hasher = DefaultHasher::new();
+    packages.hash(&mut hasher);
+    let foreign = paths::cache().join("foreign");
+    let done = foreign.join(format!("{arch}-{:016x}", hasher.finish()));
+    if done.is_dir() {
+        return Ok(done);
     }
-    let _ = fs::remove_dir_all(&dir);
+    make_dir(&foreign)?;
+    let dir = tempfile::tempdir_in(&foreign).context("can't make a folder for programs")?;
+    let dir = dir.path();
+    let root = dir.join("root");
     make_dir(&root.join("usr"))?;
     // As Debian 13 has them.
     for name in ["bin", "sbin", "lib"] {
         make_dir(&root.join("usr").join(name))?;
         std::os::unix::fs::symlink(format!("usr/{name}"), root.join(name))?;
     }
-    let log = dir.join("log");
-    let apt = Apt { dir: &dir, suite: "trixie", log: &log, arch: Some(arch) };
+    let log = foreign.join(format!("{arch}.log"));
+    let apt = Apt { dir, sources: sources_of(&["trixie"])?, log: &log, arch: Some(arch) };
     apt.update()?;
     let mut install = apt.command(&["install", "-y", "--no-install-recommends", "--download-only"]);
     watch(&format!("downloading programs for {arch}"), &log, install.args(packages)).with_context(
@@ -164,13 +170,31 @@ pub fn unpack(arch: &str, packages: &[&str]) -> Result<PathBuf> {
     for deb in debs(&dir.join("apt/archives"))? {
         output(Command::new(program("dpkg-deb", "dpkg")?).arg("-x").arg(&deb).arg(&root))?;
     }
-    fs::remove_dir_all(dir.join("apt"))?;
-    write(&list, packages.join("\n"))?;
-    Ok(root)
+    // Another make may have been faster.
+    if fs::rename(&root, &done).is_err() {
+        ensure!(done.is_dir(), "can't make {}", done.display());
+    }
+    Ok(done)
 }
 
-/// Returns sources for apt: the suites of Debian that the system has, and `more`.
+/// Returns sources for apt: the suites of Debian that the system has, and `more` from the same mirror.
 pub fn sources(more: &[&str]) -> Result<String> {
+    let mut suites = suites()?;
+    let mirror = mirror(&suites)?;
+    suites.extend(more.iter().map(|suite| (mirror.clone(), (*suite).to_owned())));
+    suites.sort_unstable();
+    suites.dedup();
+    Ok(suites.iter().map(source).collect())
+}
+
+/// Returns sources for apt: these suites alone, from the mirror that the system uses.
+fn sources_of(suites: &[&str]) -> Result<String> {
+    let mirror = mirror(&self::suites()?)?;
+    Ok(suites.iter().map(|suite| source(&(mirror.clone(), (*suite).to_owned()))).collect())
+}
+
+/// The suites of Debian that the system has, each with where it is.
+fn suites() -> Result<Vec<(String, String)>> {
     let targets = output(Command::new(program("apt-get", "apt")?).args([
         "indextargets",
         "--no-release-info",
@@ -180,25 +204,24 @@ pub fn sources(more: &[&str]) -> Result<String> {
         "Component: main",
     ]))
     .context("can't tell where this machine has its packages from")?;
-    let mut suites: Vec<(&str, &str)> = targets
-        .lines()
-        .filter_map(|line| line.split_once('\t'))
-        .filter(|(uri, _)| uri.contains("debian"))
-        .collect();
+    let suites = targets.lines().filter_map(|line| line.split_once('\t'));
+    let suites = suites.filter(|(uri, _)| uri.contains("debian"));
+    Ok(suites.map(|(uri, suite)| (uri.to_owned(), suite.to_owned())).collect())
+}
+
+/// The mirror that this Debian comes from.
+fn mirror(suites: &[(String, String)]) -> Result<String> {
     let codename = codename();
     let mirror = suites.iter().find(|(_, suite)| *suite == codename);
     let (mirror, _) = mirror.with_context(|| {
         format!("apt has no mirror of Debian {codename}: put one into /etc/apt/sources.list.d")
     })?;
-    let mirror = *mirror;
-    suites.extend(more.iter().map(|suite| (mirror, *suite)));
-    suites.sort_unstable();
-    suites.dedup();
-    let source = |(uri, suite): &(&str, &str)| {
-        format!(
-            "Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: main\n\
-             Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n"
-        )
-    };
-    Ok(suites.iter().map(source).collect())
+    Ok(mirror.clone())
+}
+
+fn source((uri, suite): &(String, String)) -> String {
+    format!(
+        "Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: main\n\
+         Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n"
+    )
 }

@@ -20,6 +20,8 @@ pub struct Arch {
     /// What a boot loader takes, in the folder that a kernel is built in.
     pub image: &'static str,
     pub qemu: &'static str,
+    /// As GCC and Rust do, and the folders of libraries.
+    pub gnu: &'static str,
     /// Debian's packages with that.
     pub qemu_packages: &'static [&'static str],
     pub machine: &'static str,
@@ -35,6 +37,7 @@ const ALL: &[Arch] = &[
         debian: "amd64",
         image: "arch/x86/boot/bzImage",
         qemu: "qemu-system-x86_64",
+        gnu: "x86_64",
         qemu_packages: &["qemu-system-x86"],
         machine: "pc",
         console: "ttyS0",
@@ -46,6 +49,7 @@ const ALL: &[Arch] = &[
         debian: "arm64",
         image: "arch/arm64/boot/Image.gz",
         qemu: "qemu-system-aarch64",
+        gnu: "aarch64",
         qemu_packages: &["qemu-system-arm"],
         machine: "virt",
         console: "ttyAMA0",
@@ -57,6 +61,7 @@ const ALL: &[Arch] = &[
         debian: "riscv64",
         image: "arch/riscv/boot/Image",
         qemu: "qemu-system-riscv64",
+        gnu: "riscv64",
         qemu_packages: &["qemu-system-misc", "opensbi"],
         machine: "virt",
         console: "ttyS0",
@@ -84,14 +89,14 @@ pub fn current() -> &'static Arch {
     CHOSEN.get_or_init(native)
 }
 
-/// The names of all but the one that kernels are built for.
-pub fn others() -> impl Iterator<Item = &'static str> {
-    ALL.iter().map(|arch| arch.name).filter(|name| *name != current().name)
+/// All but the one that kernels are built for.
+pub fn others() -> impl Iterator<Item = &'static Arch> {
+    ALL.iter().filter(|arch| arch.name != current().name)
 }
 
 /// This machine's.
 fn native() -> &'static Arch {
-    let runs_here = |arch: &&Arch| arch.qemu.ends_with(std::env::consts::ARCH);
+    let runs_here = |arch: &&Arch| arch.gnu == std::env::consts::ARCH;
     ALL.iter().find(runs_here).unwrap_or(&ALL[0])
 }
 
@@ -103,7 +108,7 @@ impl Arch {
 
     /// The folder of its libraries in Debian.
     pub fn triplet(&self) -> String {
-        self.qemu.replace("qemu-system-", "") + "-linux-gnu"
+        format!("{}-linux-gnu", self.gnu)
     }
 
     /// Whether its programs don't run on this machine.

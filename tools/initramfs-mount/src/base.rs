@@ -161,37 +161,66 @@ impl Base {
         self.dir.join("logs").join(name)
     }
 
-    /// Waits until no other `make` works on this base, and keeps others off until this one ends.
+    /// Waits until no other `make` works on this base, for this architecture, and keeps others off until this
+    /// one ends. Until then, nobody changes the sources, either.
     pub fn lock(&self) -> Result<()> {
-        lock(&self.dir)
+        let mut held = HELD.lock().map_err(|_| anyhow!("a thread died"))?;
+        let path = self.dir.join("lock");
+        if held.iter().any(|(locked, _)| *locked == path) {
+            return Ok(());
+        }
+        let file = open(&path)?;
+        if FileExt::try_lock(&file).is_err() {
+            eprintln!("Waiting for another make, which works in {}.", self.dir.display());
+            FileExt::lock(&file)?;
+        }
+        held.push((path, file));
+        if !self.own {
+            let path = self.sources_lock();
+            let file = open(&path)?;
+            FileExt::lock_shared(&file)?;
+            held.push((path, file));
+        }
+        Ok(())
     }
 
-    /// The same of its sources, which all architectures have in common.
-    pub fn lock_sources(&self) -> Result<()> {
-        lock(self.sources.parent().unwrap_or(&self.sources))
+    /// Changes the sources, which all architectures have in common. The base is locked.
+    ///
+    /// # Errors
+    ///
+    /// If another `make` works with them: it might wait for this one.
+    pub fn change_sources(&self, change: impl FnOnce() -> Result<()>) -> Result<()> {
+        let held = HELD.lock().map_err(|_| anyhow!("a thread died"))?;
+        let path = self.sources_lock();
+        let file = held.iter().find(|(locked, _)| *locked == path).map(|(_, file)| file);
+        let file = file.with_context(|| format!("{} is not locked", self.dir.display()))?;
+        ensure!(
+            FileExt::try_lock(file).is_ok(),
+            "{} has to be brought up to date, and another make works with it: run this again when that \
+             has ended",
+            self.sources.display()
+        );
+        let done = change();
+        FileExt::lock_shared(file)?;
+        done
     }
+
+    fn sources_lock(&self) -> PathBuf {
+        self.sources.with_file_name("sources-lock")
+    }
+
     /// Lets others work on it.
     pub fn unlock(&self) {
         if let Ok(mut held) = HELD.lock() {
-            held.retain(|(path, _)| *path != self.dir.join("lock"));
+            let paths = [self.dir.join("lock"), self.sources_lock()];
+            held.retain(|(path, _)| !paths.contains(path));
         }
     }
 }
 
-fn lock(dir: &Path) -> Result<()> {
-    let mut held = HELD.lock().map_err(|_| anyhow!("a thread died"))?;
-    let path = dir.join("lock");
-    if held.iter().any(|(locked, _)| *locked == path) {
-        return Ok(());
-    }
-    make_dir(dir)?;
-    let file = File::create(&path).with_context(|| format!("can't write {}", path.display()))?;
-    if FileExt::try_lock(&file).is_err() {
-        eprintln!("Waiting for another make, which works in {}.", dir.display());
-        FileExt::lock(&file)?;
-    }
-    held.push((path, file));
-    Ok(())
+fn open(path: &Path) -> Result<File> {
+    make_dir(path.parent().unwrap_or(path))?;
+    File::create(path).with_context(|| format!("can't write {}", path.display()))
 }
 
 /// git in a folder, whoever owns it.

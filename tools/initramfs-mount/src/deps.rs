@@ -58,7 +58,9 @@ fn packages() -> Vec<(For, &'static str, Vec<&'static str>)> {
         (For::Test, "the gates", vec!["sparse", "python3-sphinx", "graphviz", "shellcheck"]),
         (For::All, "Debian packages of a kernel", vec!["debhelper", "dpkg-dev", "dwarves"]),
         (For::All, "a small Debian in an initramfs, and on a disk", vec!["mmdebstrap", "uidmap"]),
-        (For::All, "boots on riscv64", vec!["qemu-system-misc", "opensbi"]),
+        (For::All, "boots on other architectures", {
+            arch::others().flat_map(|arch| arch.qemu_packages).copied().collect()
+        }),
         (For::All, "looking at the report", vec!["chromium"]),
     ]
 }

@@ -8,7 +8,7 @@ use crate::{
     base::{git, Base, PRISTINE},
     cmd::{make_dir, output, program, read, watch, write},
     harness::{Fixture, Seen},
-    kernel::{Kernel, BISECT, BOOT, DEBUG, INSTRUMENTED, OFF, TEST},
+    kernel::{Kernel, BISECT, BOOT, DEBUG, GCC, INSTRUMENTED, OFF, TEST},
     kunit,
     machine::Machine,
     measure, outgoing, paths, programs,
@@ -320,9 +320,16 @@ fn instrumented(fixture: &Fixture) -> Result<()> {
     is_sanitized(user_mode.parent().unwrap_or(&user_mode))
 }
 
-/// The same in the kernel where objtool patches each return, and KASAN sees to each object.
+/// The same in the kernel where objtool patches each return, and KASAN sees to each object, and in the one
+/// where calls and branches are counted.
 pub fn instrumented_debug(fixture: &Fixture) -> Result<()> {
     fixture.machine(&INSTRUMENTED)?;
+    let undefined = |object: &str| {
+        undefined(&Toolchain::find()?, &INSTRUMENTED.dir(&fixture.base).join(object))
+    };
+    for counter in ["__sanitizer_cov_", "llvm_gcov_init"] {
+        ensure!(undefined("init/initramfs.o")?.contains(counter), "nothing has {counter}");
+    }
     fixture.machine(&DEBUG)?;
     let dir = DEBUG.dir(&fixture.base);
     ensure!(has_section(&dir, ".return_sites")?, "returns of the component stay as they are");
@@ -498,8 +505,24 @@ pub fn bisect(fixture: &Fixture) -> Result<()> {
     Ok(())
 }
 
+/// GCC, of which Debian's kernels are made, builds it without a warning, and what it has built boots.
+pub fn gcc(fixture: &Fixture) -> Result<()> {
+    let base = &fixture.base;
+    tree::prepare(base)?;
+    // All of what we touch, or there would be nothing to warn of the second time.
+    let _ = fs::remove_dir_all(GCC.dir(base).join("init"));
+    boots(base, &GCC, true)?;
+    let config = read(&GCC.dir(base).join(".config"))?;
+    ensure!(config.contains("CONFIG_CC_IS_GCC=y"), "the kernel gcc has been built otherwise");
+    Ok(())
+}
+
 fn bisect_step(base: &Base, on: bool) -> Result<()> {
-    let kernel = &BISECT[usize::from(on)];
+    boots(base, &BISECT[usize::from(on)], on)
+}
+
+/// Builds a kernel, of which no compiler may warn where it is ours, and boots it.
+fn boots(base: &Base, kernel: &Kernel, on: bool) -> Result<()> {
     let log = kernel.make_targets(base, "building", &[arch::current().target()])?;
     about(&log, &ours(base)?)?;
     let machine = Machine {

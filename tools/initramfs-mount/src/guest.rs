@@ -23,7 +23,6 @@ const PACKAGES: &[&str] = &[
     "bubblewrap",
     "util-linux",
     "iproute2",
-    "klibc-utils",
     // For what is built for a guest.
     "libc6-dev",
     "libgcc-14-dev",
@@ -53,10 +52,13 @@ pub fn find(name: &str, package: &str) -> Result<PathBuf> {
     let dirs = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
     let places = dirs.iter().map(|dir| Path::new(dir).join(name));
     let found = places.into_iter().find(|place| here(place).is_ok_and(|file| file.is_file()));
-    found.with_context(|| format!("there is no program {name} in {}", root.display()))
+    found.with_context(|| {
+        format!("there is no program {name} in {}: add {package} to guest.rs", root.display())
+    })
 }
 
-/// Returns a program and the libraries that it loads, with what loads them.
+/// Returns a program and the libraries that it loads, with what loads them. They are looked for where
+/// Debian has them; a program that names another place is not for guests.
 pub fn with_libraries(path: &Path) -> Result<Vec<PathBuf>> {
     let triplet = arch::current().triplet();
     let library = |name: &&str| -> Result<PathBuf> {
@@ -71,7 +73,7 @@ pub fn with_libraries(path: &Path) -> Result<Vec<PathBuf>> {
     while let Some(file) = files.get(next) {
         let bytes = read_bytes(&here(file)?)?;
         let elf =
-            Elf::parse(&bytes).with_context(|| format!("{} is no program", file.display()))?;
+            Elf::parse(&bytes).with_context(|| format!("{} is no ELF file", file.display()))?;
         let loaded: Result<Vec<_>> = elf.libraries.iter().map(library).collect();
         for file in elf.interpreter.map(PathBuf::from).into_iter().chain(loaded?) {
             // What loads them has the name of a library, too.
@@ -107,7 +109,7 @@ pub fn busybox() -> Result<PathBuf> {
     Ok(busybox)
 }
 
-/// The programs that busybox has, of which this machine's knows.
+/// The programs that busybox has. This machine's is asked, since the guest's may not run here.
 pub fn applets() -> Result<Vec<String>> {
     let list = output(Command::new(program("busybox", "busybox-static")?).arg("--list"))?;
     let applets = list.lines().filter(|applet| *applet != "busybox");

@@ -78,7 +78,8 @@ impl Fixture {
 
     /// A machine with a kernel, which is built if need be.
     pub fn machine(&self, kernel: &'static Kernel) -> Result<Machine> {
-        self.build(if self.debug { kernel.debug()? } else { kernel })
+        let machine = self.build(if self.debug { kernel.debug()? } else { kernel })?;
+        Ok(Machine { debug: self.debug, ..machine })
     }
 
     fn build(&self, kernel: &'static Kernel) -> Result<Machine> {

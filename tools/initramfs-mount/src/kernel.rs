@@ -30,7 +30,12 @@ pub struct Kernel {
     pub copy_of: Option<&'static Kernel>,
     /// The same under sanitizers.
     debug: Option<&'static Kernel>,
+    /// Whether it is built with GCC and GNU ld.
+    gcc: bool,
 }
+
+/// bunzip2 has pointers to what would be in front of two arrays, which it does not follow.
+pub const UBSAN_EXCEPTION: &str = "UBSAN_SANITIZE_decompress_bunzip2.o=n";
 
 /// The layer that is an archive, and no file.
 const BUILT_IN: &str = "built-in";
@@ -60,7 +65,10 @@ const DEBUG_TEST: Kernel =
 /// A small one with the KUnit tests, which builds fast.
 pub const SMALL: Kernel = kernel("small", &["kunit"], None);
 
-/// The same with each object instrumented. It is not booted.
+/// [`SMALL`] by GCC and GNU ld.
+pub const GCC: Kernel = Kernel { gcc: true, ..kernel("gcc", &["kunit"], None) };
+
+/// [`SMALL`] with each object instrumented. It is not booted.
 pub const INSTRUMENTED: Kernel = kernel("instrumented", &["kunit", "instrumented"], None);
 
 /// The one for whole distributions.
@@ -83,7 +91,7 @@ const fn kernel(
     layers: &'static [&'static str],
     copy_of: Option<&'static Kernel>,
 ) -> Kernel {
-    Kernel { name, layers, copy_of, debug: None }
+    Kernel { name, layers, copy_of, debug: None, gcc: false }
 }
 
 impl Kernel {
@@ -152,7 +160,15 @@ impl Kernel {
     }
 
     pub fn make(&self, base: &Base, toolchain: &Toolchain) -> Command {
-        toolchain.make(&base.sources, &self.dir(base))
+        let mut make = toolchain.make(&base.sources, &self.dir(base));
+        if self.layers.contains(&"debug") {
+            make.arg(UBSAN_EXCEPTION);
+        }
+        if self.gcc {
+            // Of two settings, the last one holds.
+            make.args(["LLVM=", "CC=gcc"]);
+        }
+        make
     }
 
     /// Configures it, makes targets, and returns what was said meanwhile.

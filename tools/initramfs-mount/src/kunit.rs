@@ -8,7 +8,7 @@ use crate::{
     base::Base,
     cmd::{make_dir, output, program, read, watch, write},
     harness::{Fixture, Seen},
-    kernel::{for_base, kunit_config, Kernel, SMALL},
+    kernel::{for_base, kunit_config, Kernel, SMALL, UBSAN_EXCEPTION},
     machine::{accelerator, complaint, Machine},
     paths,
     toolchain::{self, Toolchain},
@@ -104,7 +104,8 @@ fn user_mode_kunit(base: &Base, name: &str, task: &str, configs: &[PathBuf]) -> 
     for config in configs {
         kunit.arg("--kunitconfig").arg(config);
     }
-    let make = toolchain.make(&base.sources, &objects);
+    let mut make = toolchain.make(&base.sources, &objects);
+    make.arg(UBSAN_EXCEPTION);
     for (key, value) in make.get_envs() {
         match value {
             Some(value) => kunit.env(key, value),

@@ -37,6 +37,8 @@ pub struct Machine {
     /// Count instructions, and have time go by with them: a nanosecond each.
     pub icount: bool,
     pub seconds: u64,
+    /// Whether the kernel is under sanitizers, which take memory and time.
+    pub debug: bool,
 }
 
 #[derive(Clone)]
@@ -65,7 +67,7 @@ pub struct Boot {
 const COMPLAINTS: &str =
     "WARNING: |BUG: |Oops|general protection|UBSAN|KASAN: |blocked for more than\
     |possible recursive locking|circular locking|inconsistent lock state|INFO: rcu|suspicious RCU\
-    |Segfault with no mm|unreferenced object";
+    |Segfault with no mm|unreferenced object|new suspected memory leaks";
 
 impl Boot {
     /// All that was said, for the message of a failure.
@@ -107,6 +109,7 @@ impl Machine {
             cpus: 1,
             icount: false,
             seconds: 60,
+            debug: false,
         }
     }
 
@@ -129,13 +132,18 @@ impl Machine {
         let kernel = &self.kernel;
         ensure!(kernel.is_file(), "{} is not there", kernel.display());
         let arch = arch::current();
+        let (mib, seconds, words) = if self.debug {
+            (self.mib + 256, self.seconds * 4, "page_poison=1")
+        } else {
+            (self.mib, self.seconds, "")
+        };
         let dir = tempfile::tempdir().context("can't make a folder for a virtual machine")?;
         let path = |name: &str| dir.path().join(name);
         let console = path("console");
         let mut qemu = Command::new(program(arch.qemu, arch.qemu_packages[0])?);
         qemu.args(["-nodefaults", "-display", "none"])
             .args(["-machine", arch.machine, "-cpu", "max", "-accel", accelerator])
-            .args(["-m", &self.mib.to_string(), "-smp", &self.cpus.to_string()])
+            .args(["-m", &mib.to_string(), "-smp", &self.cpus.to_string()])
             .arg("-chardev")
             .arg(format!("stdio,id=console,signal=off,logfile={}", console.display()))
             .args(["-serial", "chardev:console"])
@@ -146,7 +154,7 @@ impl Machine {
             qemu.args(["-no-reboot", "-kernel"])
                 .arg(kernel)
                 .arg("-append")
-                .arg(format!("console={} panic=-1{}", arch.console, self.append));
+                .arg(format!("console={} panic=-1{} {words}", arch.console, self.append));
         }
         if let Some(initrd) = &self.initrd {
             let file = match initrd {
@@ -173,7 +181,7 @@ impl Machine {
             .stderr(File::create(path("errors"))?)
             .spawn()
             .with_context(|| format!("can't run {}", arch.qemu))?;
-        let status = converse(child, &console, &self.talk, Duration::from_secs(self.seconds))?;
+        let status = converse(child, &console, &self.talk, Duration::from_secs(seconds))?;
         let boot =
             Boot { console: said(&console), guest: said(&path("guest")), ended: status.is_some() };
         let wrong = match status {

@@ -49,8 +49,8 @@ struct Cli {
     /// The kernel release, as in patches/
     #[arg(long, global = true, default_value = "6.12")]
     base: String,
-    /// What the kernel runs on, for instance arm64; `um` is user-mode Linux, of which `kernel --debug`
-    /// alone knows. This machine's architecture unless given
+    /// What the kernel runs on, for instance arm64, or `um` with `kernel --debug` for user-mode Linux. This
+    /// machine's architecture unless given
     #[arg(long, global = true)]
     arch: Option<String>,
     #[command(subcommand)]
@@ -124,6 +124,19 @@ enum Task {
     Report(Bases),
 }
 
+impl Task {
+    /// Whether it is of use for another architecture than this machine's.
+    fn takes_foreign(&self) -> bool {
+        use Task::*;
+        match self {
+            Deps { .. } | Tree | Run | Shell { .. } | Kernel { debug: false } | Deb | Kunit => true,
+            Boot { debug, .. } => !debug,
+            Programs(_) | Test { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 #[derive(clap::Args)]
 struct Bases {
     /// The kernel releases, all of them unless given
@@ -178,6 +191,11 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     ensure!(
         !user_mode || matches!(cli.command, Task::Kernel { debug: true }),
         "user-mode Linux is built for tests alone, by `make kernel ARCH=um DEBUG=1`"
+    );
+    ensure!(
+        !arch::current().is_foreign() || cli.command.takes_foreign(),
+        "this is for this machine's architecture alone: leave out ARCH={}",
+        arch::current().name
     );
     let base = || Base::find(&cli.base);
     let fixture = || Fixture::new(&base()?, false);
@@ -363,7 +381,8 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
         }
         if here && all {
             others.extend(arch::others().map(|arch| {
-                fixture.trial(arch, |f| on(arch, &f.base, &["test", "--bases", &f.base.name]))
+                let name = arch.name;
+                fixture.trial(name, |f| on(name, &f.base, &["test", "--bases", &f.base.name]))
             }));
             others.extend([
                 fixture.trial("kunit::without_option", |f| kunit::without_option(&f.base)),
@@ -371,6 +390,7 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
                     kunit::in_qemu(f, &kernel::DEBUG)?;
                     gates::instrumented_debug(f)
                 }),
+                fixture.trial("kernel::gcc", gates::gcc),
                 fixture.trial("fuzz::faults", |f| fuzz::faults::sweep(&f.base)),
                 fixture.trial("packages", programs::packages),
             ]);

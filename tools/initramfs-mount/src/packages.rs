@@ -11,19 +11,24 @@ use crate::{
     toolchain::Toolchain,
     tree,
 };
-use anyhow::{ensure, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-/// What the option takes, and a name by which the kernel lies beside Debian's.
-const OURS: &str =
-    "CONFIG_RUST=y\nCONFIG_INITRAMFS_MOUNT=y\nCONFIG_LOCALVERSION=\"-initramfs-mount\"\n";
+/// What the option takes.
+const OURS: &str = "CONFIG_RUST=y\nCONFIG_INITRAMFS_MOUNT=y\n";
+
+/// A name by which the kernel lies beside Debian's.
+const NAME: &str = "CONFIG_LOCALVERSION=\"-initramfs-mount\"\n";
 
 /// Debian has it, and until 6.14 it excludes Rust.
 const MODVERSIONS: &str = "# CONFIG_MODVERSIONS is not set\n";
+
+/// What settings begin with that say which compilers there are.
+const COMPILERS: &[&str] = &["AS_", "CC_", "CLANG_", "GCC_", "HAVE_", "LD_", "LLD_", "RUSTC_"];
 
 /// Builds packages with the configuration that `CONFIG=` names, or else with Debian's.
 ///
@@ -34,9 +39,9 @@ pub fn build(base: &Base) -> Result<Vec<PathBuf>> {
     tree::prepare(base)?;
     let config = match paths::given("CONFIG") {
         Some(config) => read(&config).context("CONFIG= names no configuration")?,
-        None => debians(base)?,
+        None => debians(base)? + NAME,
     };
-    build_with(base, &base.dir.join("obj-deb-own"), &config)
+    build_with(base, &base.dir.join("deb/obj"), &config)
 }
 
 /// Builds packages of the kernel that is booted in tests.
@@ -50,45 +55,62 @@ fn build_with(base: &Base, dir: &Path, config: &str) -> Result<Vec<PathBuf>> {
     let toolchain = Toolchain::find()?;
     configure(base, &toolchain, dir, config)?;
     // They come to lie beside the folder that they are built in.
-    for old in debs(&base.dir)? {
+    let beside = dir.parent().unwrap_or(dir);
+    for old in debs(beside)? {
         fs::remove_file(&old).with_context(|| format!("can't remove {}", old.display()))?;
     }
     let what = format!("building packages of Linux {}", base.name);
     let mut make = toolchain.make(&base.sources, dir);
     // What it builds with is what was found, and not what Debian's packages would have.
     watch(&what, &base.log("deb.log"), make.args(["bindeb-pkg", "DPKG_FLAGS=-d"]))?;
-    let built = debs(&base.dir)?;
-    ensure!(!built.is_empty(), "there are no packages in {}", base.dir.display());
+    let built = debs(beside)?;
+    ensure!(!built.is_empty(), "there are no packages in {}", beside.display());
     Ok(built)
 }
 
 /// Debian's own configuration, of the flavour that `FLAVOUR=` names.
 fn debians(base: &Base) -> Result<String> {
     let flavour = env::var("FLAVOUR").ok().filter(|flavour| !flavour.is_empty());
-    let arch = arch::current().debian;
-    let flavour = flavour.unwrap_or_else(|| arch.to_owned());
-    let package = format!("linux-config-{}", base.name);
-    let dir = paths::cache().join("config").join(&base.name);
+    let arch = arch::current();
+    let flavour = flavour.unwrap_or_else(|| arch.debian.to_owned());
+    ensure!(
+        !arch.is_foreign(),
+        "the mirror's lists are those of this machine, without Debian's configuration for {}: name one \
+         with CONFIG=",
+        arch.name
+    );
+    let package = format!("linux-config-{}", base.release());
+    let dir = paths::cache().join("config").join(base.release());
     let configs = dir.join("usr/src").join(&package);
     if !configs.is_dir() {
-        let log = base.log("config.log");
-        let deb = apt::download(&package, &dir, &log)?;
-        output(Command::new(program("dpkg-deb", "dpkg")?).arg("-x").arg(&deb).arg(&dir))?;
-        fs::remove_file(&deb)?;
+        let deb = apt::download(&package, &dir, &base.log("config.log"))?;
+        let half = dir.join("half");
+        output(Command::new(program("dpkg-deb", "dpkg")?).arg("-x").arg(&deb).arg(&half))?;
+        fs::rename(half.join("usr"), dir.join("usr"))
+            .with_context(|| format!("can't unpack into {}", dir.display()))?;
     }
-    let config = configs.join(format!("config.{arch}_none_{flavour}.xz"));
-    let all = configs.read_dir()?.flatten().map(|file| file.file_name());
-    let all: Vec<_> = all.filter_map(|name| name.into_string().ok()).collect();
-    ensure!(
-        config.is_file(),
-        "{package} has nothing for FLAVOUR={flavour} and {arch}: it has {}",
-        all.join(", ")
-    );
-    println!("Configuration: Debian's, {}", config.display());
-    output(Command::new(program("xz", "xz-utils")?).arg("-dc").arg(config))
+    let start = format!("config.{}_", arch.debian);
+    let files = configs.read_dir()?.flatten().map(|file| file.path());
+    // For instance none_cloud-amd64: with a patch of Debian's, as rt, or without.
+    let mut flavours = Vec::new();
+    for file in files {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let known = name.strip_prefix(&start).and_then(|name| name.strip_suffix(".xz"));
+        if let Some(known) = known.map(|name| name.trim_start_matches("none_")) {
+            if known == flavour {
+                println!("Configuration: Debian's, {}", file.display());
+                return output(Command::new(program("xz", "xz-utils")?).arg("-dc").arg(file));
+            }
+            flavours.push(known.to_owned());
+        }
+    }
+    bail!(
+        "{package} has no FLAVOUR={flavour}: use {}, or name a file with CONFIG=",
+        flavours.join(", ")
+    )
 }
 
-/// Takes a configuration with the option in addition, and says what has changed for that.
+/// Takes a configuration with the option in addition, and says what has changed.
 fn configure(base: &Base, toolchain: &Toolchain, dir: &Path, given: &str) -> Result<()> {
     let file = dir.join(".config");
     let take = |wanted: &str| -> Result<String> {
@@ -96,14 +118,11 @@ fn configure(base: &Base, toolchain: &Toolchain, dir: &Path, given: &str) -> Res
         output(toolchain.make(&base.sources, dir).arg("olddefconfig"))?;
         read(&file)
     };
-    // What it comes to with these compilers alone.
-    write(&dir.join("given.config"), take("")?)?;
     let mut got = take(OURS)?;
     if !missing(OURS, &got).is_empty() && got.contains("CONFIG_MODVERSIONS=y\n") {
         println!(
-            "CONFIG_MODVERSIONS has to go, since CONFIG_RUST does not go together with it here: modules \
-             that were built for another kernel are told by its version alone, and modules of others \
-             have to be built for this one."
+            "Without CONFIG_MODVERSIONS, which CONFIG_RUST does not go together with here, a module is \
+             checked by the kernel's version alone: build those of others anew for this kernel."
         );
         got = take(&format!("{OURS}{MODVERSIONS}"))?;
     }
@@ -115,9 +134,21 @@ fn configure(base: &Base, toolchain: &Toolchain, dir: &Path, given: &str) -> Res
         refused.join(", "),
         base.sources.display()
     );
+    let btf = "CONFIG_DEBUG_INFO_BTF=y\n";
+    ensure!(
+        !given.contains(btf) || got.contains(btf),
+        "CONFIG_DEBUG_INFO_BTF would be lost without pahole: install the package dwarves"
+    );
+    write(&dir.join("given.config"), given)?;
     let mut diff = Command::new(base.sources.join("scripts/diffconfig"));
     let changes = output(diff.arg(dir.join("given.config")).arg(&file))?;
-    println!("Changed for the option:\n  {}", changes.trim_end().replace('\n', "\n  "));
+    println!("Changed, but for what says which compilers there are:");
+    for change in changes.lines() {
+        let name = change.trim_start_matches(['+', '-', ' ']);
+        if !COMPILERS.iter().any(|start| name.starts_with(start)) {
+            println!("  {change}");
+        }
+    }
     Ok(())
 }
 

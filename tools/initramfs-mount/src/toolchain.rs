@@ -60,8 +60,6 @@ impl Toolchain {
         ];
         let variables = variables.iter();
         make.args(variables.map(|(name, value)| format!("{name}={}", value.display())))
-            // bunzip2 has pointers to what would be in front of two arrays, which it does not follow.
-            .arg("UBSAN_SANITIZE_decompress_bunzip2.o=n")
             .arg(format!("ARCH={}", arch::current().kernel))
             .arg(format!("-j{}", jobs()));
         if self.ccache {

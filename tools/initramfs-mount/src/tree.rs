@@ -48,7 +48,6 @@ pub fn prepare(base: &Base) -> Result<()> {
     let commit = series::commit(base, &Patch::series(base)?, &who, None)?;
     let head = base.git(&["rev-parse", "HEAD"])?;
     if head.trim() != commit || stopped.is_file() {
-        base.lock_sources()?;
         let known =
             [PRISTINE, "series"].map(|name| base.git(&["rev-parse", "-q", "--verify", name]));
         ensure!(
@@ -57,10 +56,12 @@ pub fn prepare(base: &Base) -> Result<()> {
              --hard series` there",
             base.sources.display()
         );
-        write(&stopped, "")?;
-        base.git(&["reset", "-q", "--hard", &commit])?;
-        base.git(&["branch", "-q", "-f", "series", &commit])?;
-        fs::remove_file(&stopped)?;
+        base.change_sources(|| {
+            write(&stopped, "")?;
+            base.git(&["reset", "-q", "--hard", &commit])?;
+            base.git(&["branch", "-q", "-f", "series", &commit])?;
+            Ok(fs::remove_file(&stopped)?)
+        })?;
         let range = format!("{PRISTINE}..HEAD");
         let patches = base.git(&["log", "--format=  %s", &range, "--reverse"])?;
         let version = kernel_version(&base.sources)?;
@@ -77,18 +78,15 @@ pub fn prepare(base: &Base) -> Result<()> {
 pub fn fetch(base: &Base) -> Result<()> {
     base.lock()?;
     let sources = &base.sources;
-    let is_there = || {
-        sources.join(".git").is_dir()
-            && base.git(&["rev-parse", "-q", "--verify", PRISTINE]).is_ok()
-    };
-    if base.own || is_there() {
+    let is_there = sources.join(".git").is_dir();
+    if base.own || is_there && base.git(&["rev-parse", "-q", "--verify", PRISTINE]).is_ok() {
         return Ok(());
     }
-    base.lock_sources()?;
-    if is_there() {
-        // Another one has just got them.
-        return Ok(());
-    }
+    base.change_sources(|| unpack(base))
+}
+
+fn unpack(base: &Base) -> Result<()> {
+    let sources = &base.sources;
     let free = fs4::available_space(&base.dir)
         .with_context(|| format!("can't tell how much room is in {}", base.dir.display()))?
         >> 20;

@@ -55,10 +55,10 @@ pub fn all() -> Vec<Situation> {
         let off = off.with("initramfs_mount=0").boots_rootfs("archive");
         all.extend([has(on.never_logs(BROKEN)).into(), has(off).into()]);
     }
-    // Before 2.12, GRUB does not count the NUL at the end of a name, and kernels since 6.13 want one.
-    let old = boot("with_newc_by_an_old_grub", |_| then(padded(main()?, 4), by_grub(0)));
+    // Before 2.12, GRUB does not count the NUL at the end of a name, and the kernel wants one.
+    let old = boot("with_newc_by_an_old_grub", |_| then(main()?, by_grub(0)));
     all.push(old.panics().logs("malformed archive").into());
-    let old = boot("with_newc_by_an_old_grub_when_off", |_| then(padded(main()?, 4), by_grub(0)));
+    let old = boot("with_newc_by_an_old_grub_when_off", |_| then(main()?, by_grub(0)));
     let old = old.with("initramfs_mount=0").boots_rootfs("archive");
     all.push(old.logs("malformed archive").into());
     all
@@ -159,15 +159,18 @@ fn of_many_small_files() -> Result<Vec<u8>> {
     compress("xz", &all.file("small/marker", 0o644, b"some text").finish())
 }
 
-/// As long as a part of a path may be, and nearly as long as a path, so that it can be looked for.
+/// As long as a part of a path may be, and as long as a path may be.
 fn with_long_names() -> Result<Vec<u8>> {
     let mut name = String::new();
     let mut archive = Archive::telling("archive")?;
-    while name.len() + 256 < 4096 {
+    while name.len() + 256 + "-marker".len() < 4096 {
         name += &"n".repeat(255);
         archive = archive.dir(&name);
         name.push('/');
     }
-    name += &format!("{}-marker", "n".repeat(4083 - name.len()));
+    // The guest looks for it with a slash in front.
+    let end = "-marker";
+    name += &"n".repeat(4096 - "/\0".len() - end.len() - name.len());
+    name += end;
     Ok(archive.file(&name, 0o644, b"long").finish())
 }

@@ -10,6 +10,7 @@ mod composite;
 mod contents;
 mod disk;
 mod helpers;
+mod memory;
 mod options;
 mod policy;
 mod root;
@@ -46,6 +47,7 @@ pub fn trials(fixture: &Arc<Fixture>) -> Vec<Trial> {
         ("composite", composite::all()),
         ("contents", contents::all()),
         ("policy", policy::all()),
+        ("memory", memory::all()),
         ("helpers", helpers::all()),
         ("disk", disk::all()),
         ("built_in", built_in::all()),
@@ -133,10 +135,9 @@ impl Setup {
         Ok(Machine {
             initrd: image.map(Initrd::Bytes),
             disk: self.has_disk.then(|| fixture.disk()).transpose()?,
-            // Sanitizers take memory and time.
-            mib: self.mib + if fixture.debug { 256 } else { 0 },
+            mib: self.mib,
             cpus: self.cpus,
-            seconds: self.seconds * if fixture.debug { 4 } else { 1 },
+            seconds: self.seconds,
             ..fixture.machine(self.kernel)?.append(&self.words)
         })
     }

@@ -9,10 +9,11 @@ use super::{
 use crate::{
     arch,
     archive::{compress, noise, padded},
-    cmd::{output, program, write},
+    cmd::{output, program, read, write},
     disk::copy,
     paths,
 };
+use anyhow::Context;
 use std::{path::Path, process::Command};
 
 const PANIC: &str = "initramfs_errors=panic";
@@ -22,17 +23,22 @@ pub fn all() -> Vec<Situation> {
     // GRUB is this machine's.
     if !arch::current().is_foreign() {
         all.extend([
-            code("the_first_slot_comes_up", |fixture| slot(fixture, 1.0, "a")),
-            code("the_other_slot_comes_up_for_a_cut", |fixture| slot(fixture, 0.7, "b")),
-            code("the_other_slot_comes_up_for_a_stub", |fixture| slot(fixture, 0.001, "b")),
+            code("the_first_slot_comes_up", |fixture| slot(fixture, 1.0, PANIC, "slot: a")),
+            code("the_other_slot_comes_up_for_a_cut", |fixture| {
+                slot(fixture, 0.7, PANIC, "slot: b")
+            }),
+            code("the_other_slot_comes_up_for_a_stub", |fixture| {
+                slot(fixture, 0.001, PANIC, "slot: b")
+            }),
+            code("no_other_slot_without_it", |fixture| slot(fixture, 0.7, "", "slot: the disk")),
         ]);
     }
     all
 }
 
 /// Boots GRUB with two slots, of which the first has this part of its image. The machine resets itself
-/// until one of them comes up.
-fn slot(fixture: &Fixture, part: f64, comes_up: &str) -> Result<()> {
+/// until one of them comes up, or its disk.
+fn slot(fixture: &Fixture, part: f64, errors: &str, comes_up: &str) -> Result<()> {
     let whole = compress("zstd", &Archive::running("slot")?.finish())?;
     let cut = &whole[..(whole.len() as f64 * part) as usize];
     let dir = tempfile::tempdir()?;
@@ -42,12 +48,15 @@ fn slot(fixture: &Fixture, part: f64, comes_up: &str) -> Result<()> {
     grub.args(["-O", "i386-pc", "-p", "(hd1)/grub", "-o"]).arg(&core);
     output(grub.args(["biosdisk", "ext2", "normal", "linux", "loadenv", "test"]))?;
     // The boot sector loads what is behind it.
-    let boot_sector = read_bytes(Path::new("/usr/lib/grub/i386-pc/boot.img"))?;
+    let boot_sector = read_bytes(Path::new("/usr/lib/grub/i386-pc/boot.img"))
+        .context("GRUB is missing: install the package grub-pc-bin, or run `make deps`")?;
     write(&loader, padded([boot_sector, read_bytes(&core)?].concat(), 1 << 20))?;
     let machine = fixture.machine(&BOOT)?;
-    Disk { fs: "ext2", mib: 64, init: ("sbin/init", "") }.make(&disk, |root| {
+    let init = script("exec /guest/slot.sh");
+    Disk { fs: "ext2", mib: 64, init: ("sbin/init", &init) }.make(&disk, |root| {
         copy(&machine.kernel, &root.join("vmlinuz"))?;
-        copy(&paths::tool("guest/grub.cfg"), &root.join("grub/grub.cfg"))?;
+        let menu = format!("set errors={errors}\n{}", read(&paths::tool("guest/grub.cfg"))?);
+        write(&root.join("grub/grub.cfg"), menu)?;
         write(&root.join("a.cpio"), cut)?;
         write(&root.join("b.cpio"), &whole)?;
         let mut env = Command::new(program("grub-editenv", "grub-common")?);
@@ -56,9 +65,9 @@ fn slot(fixture: &Fixture, part: f64, comes_up: &str) -> Result<()> {
     let machine = Machine { loader: Some(loader), disk: Some(disk), ..machine };
     let seen = Seen::of(&machine)?;
     let panics = seen.0.console.matches("VFS: initramfs unpacking failed: ").count();
-    seen.says(&format!("slot: {comes_up}"))?
+    seen.says(comes_up)?
         .says("roots: 1")?
-        .check((comes_up == "b") == (panics > 0), format!("{panics} panics"))
+        .check((comes_up == "slot: b") == (panics > 0), format!("{panics} panics"))
         .map(drop)
 }
 

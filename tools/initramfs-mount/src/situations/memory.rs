@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! With any amount of memory, an archive is there as a whole, or not run.
+
+use super::*;
+use crate::archive::{compress, noise};
+use anyhow::ensure;
+
+/// How many MiB the archive has, which compression makes no smaller.
+const SIZE: usize = 32;
+
+pub fn all() -> Vec<Situation> {
+    let kinds = [("plain", None), ("zstd", Some("zstd")), ("xz", Some("xz"))];
+    let file_systems = [("tmpfs", ""), ("ramfs", "rootfstype=ramfs")];
+    let all = kinds.into_iter().flat_map(|(name, how)| {
+        file_systems.map(|(fs, words)| Situation {
+            name: format!("{name}_{fs}_from_too_little_to_plenty"),
+            test: Box::new(move |fixture| from_too_little_to_plenty(fixture, how, fs, words)),
+        })
+    });
+    all.collect()
+}
+
+fn from_too_little_to_plenty(
+    fixture: &Fixture,
+    how: Option<&str>,
+    fs: &str,
+    words: &str,
+) -> Result<()> {
+    let archive = Archive::telling("archive")?.file("big", 0o644, &noise(SIZE << 20));
+    let plain = archive.file("marker-last", 0o644, b"1").finish();
+    let image = how.map_or(Ok(plain.clone()), |how| compress(how, &plain))?;
+    let mut outcomes = Vec::new();
+    // The image, and from little more than the kernel on.
+    for mib in (SIZE as u32 + 32..=SIZE as u32 + 160).step_by(16) {
+        let machine = fixture.machine(&BOOT)?.append(words);
+        let seen = Seen::of(&Machine { initrd: Some(image.clone().into()), mib, ..machine })?;
+        let panics = seen.0.console.contains("Kernel panic");
+        if panics {
+            let why = seen.0.console.lines().find(|line| line.contains("Kernel panic"));
+            let by_name = ["initramfs: ", "System is deadlocked on memory"];
+            let is_known = why.is_some_and(|why| by_name.iter().any(|name| why.contains(name)));
+            seen.check(is_known && seen.0.guest.is_empty(), format!("with {mib} MiB: {why:?}"))?;
+        } else {
+            seen.is_root_mount("archive", fs)?.says("file: /marker-last")?;
+        }
+        outcomes.push(panics);
+    }
+    // Sanitizers have memory of their own on top.
+    let few = (fixture.debug || outcomes.first() == Some(&true)) && outcomes.last() == Some(&false);
+    ensure!(few, "of these steps, the first has to panic and the last not: {outcomes:?}");
+    Ok(())
+}
