@@ -4,6 +4,8 @@
 . /guest/lib.sh
 mount -t proc proc /proc
 mount -t sysfs sys /sys
+# There are no devices, and the root can't be written to.
+mount -t tmpfs dev /dev
 echo "free: $(free_kib)"
 find_leaks
 poweroff -f
