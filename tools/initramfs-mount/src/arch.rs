@@ -25,6 +25,7 @@ pub struct Arch {
     /// Debian's packages with that.
     pub qemu_packages: &'static [&'static str],
     pub machine: &'static str,
+    pub cpu: &'static str,
     /// The serial port of that machine.
     pub console: &'static str,
 }
@@ -40,6 +41,7 @@ const ALL: &[Arch] = &[
         gnu: "x86_64",
         qemu_packages: &["qemu-system-x86"],
         machine: "pc",
+        cpu: "max",
         console: "ttyS0",
     },
     Arch {
@@ -52,6 +54,7 @@ const ALL: &[Arch] = &[
         gnu: "aarch64",
         qemu_packages: &["qemu-system-arm"],
         machine: "virt",
+        cpu: "max",
         console: "ttyAMA0",
     },
     Arch {
@@ -64,6 +67,7 @@ const ALL: &[Arch] = &[
         gnu: "riscv64",
         qemu_packages: &["qemu-system-misc", "opensbi"],
         machine: "virt",
+        cpu: "rv64",
         console: "ttyS0",
     },
 ];

@@ -7,7 +7,6 @@ use super::{
     *,
 };
 use crate::{
-    arch,
     archive::{compress, noise, padded},
     cmd::{output, program, read, write},
     disk::copy,
@@ -18,22 +17,14 @@ use std::{path::Path, process::Command};
 
 const PANIC: &str = "initramfs_errors=panic";
 
-pub fn all() -> Vec<Situation> {
-    let mut all = with_one_slot();
-    // GRUB is this machine's.
-    if !arch::current().is_foreign() {
-        all.extend([
-            code("the_first_slot_comes_up", |fixture| slot(fixture, 1.0, PANIC, "slot: a")),
-            code("the_other_slot_comes_up_for_a_cut", |fixture| {
-                slot(fixture, 0.7, PANIC, "slot: b")
-            }),
-            code("the_other_slot_comes_up_for_a_stub", |fixture| {
-                slot(fixture, 0.001, PANIC, "slot: b")
-            }),
-            code("no_other_slot_without_it", |fixture| slot(fixture, 0.7, "", "slot: the disk")),
-        ]);
-    }
-    all
+/// GRUB is this machine's.
+pub fn slots() -> Vec<Situation> {
+    vec![
+        code("the_first_comes_up", |fixture| slot(fixture, 1.0, PANIC, "slot: a")),
+        code("the_other_comes_up_for_a_cut", |fixture| slot(fixture, 0.7, PANIC, "slot: b")),
+        code("the_other_comes_up_for_a_stub", |fixture| slot(fixture, 0.001, PANIC, "slot: b")),
+        code("none_comes_up_without_panic", |fixture| slot(fixture, 0.7, "", "slot: the disk")),
+    ]
 }
 
 /// Boots GRUB with two slots, of which the first has this part of its image. The machine resets itself
@@ -71,7 +62,7 @@ fn slot(fixture: &Fixture, part: f64, errors: &str, comes_up: &str) -> Result<()
         .map(drop)
 }
 
-fn with_one_slot() -> Vec<Situation> {
+pub fn all() -> Vec<Situation> {
     situations([
         panics("panic", |_| broken()),
         panics_on_disk("panic_with_a_root", |_| broken()),
