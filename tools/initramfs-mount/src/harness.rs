@@ -87,7 +87,7 @@ impl Fixture {
             self.build(first)?;
         }
         let image = self.kernels.get(kernel.name, || kernel.build(&self.base))?;
-        Ok(Machine::new(&image))
+        Ok(Machine::new(&image).append(kernel.words()))
     }
 
     /// An image, which `make` makes in the place it is given.

@@ -104,6 +104,16 @@ impl Kernel {
         self.debug.with_context(|| format!("there is no kernel {} under sanitizers", self.name))
     }
 
+    /// What its command line must have.
+    pub fn words(&self) -> &'static str {
+        if self.layers.contains(&"debug") {
+            // There, ACPI takes 30 s to look for interrupts, and gives up.
+            "page_poison=1 acpi=off"
+        } else {
+            ""
+        }
+    }
+
     /// Where it is built.
     pub fn dir(&self, base: &Base) -> PathBuf {
         base.dir.join(format!("obj-{}", self.name))

@@ -131,7 +131,7 @@ pub fn in_qemu(fixture: &Fixture, kernel: &'static Kernel) -> Result<()> {
     let mut kunit = kunit_py(base)?;
     kunit
         .args(["exec", "--arch", arch::current().kunit, "--raw_output=all", "--timeout=300"])
-        .args(["--kernel_args", "kunit.autorun=1", "--build_dir"])
+        .args(["--kernel_args", &format!("kunit.autorun=1 {}", kernel.words()), "--build_dir"])
         .arg(kernel.dir(base))
         .arg(OURS);
     let what = format!("KUnit in QEMU, Linux {}, kernel {}", base.name, kernel.name);

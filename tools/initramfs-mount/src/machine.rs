@@ -132,12 +132,8 @@ impl Machine {
         let kernel = &self.kernel;
         ensure!(kernel.is_file(), "{} is not there", kernel.display());
         let arch = arch::current();
-        // Under sanitizers, ACPI takes 30 s to look for interrupts, and gives up.
-        let (mib, seconds, words) = if self.debug {
-            (self.mib + 256, self.seconds * 4, "page_poison=1 acpi=off")
-        } else {
-            (self.mib, self.seconds, "")
-        };
+        let (mib, seconds) =
+            if self.debug { (self.mib + 256, self.seconds * 4) } else { (self.mib, self.seconds) };
         let dir = tempfile::tempdir().context("can't make a folder for a virtual machine")?;
         let path = |name: &str| dir.path().join(name);
         let console = path("console");
@@ -155,7 +151,7 @@ impl Machine {
             qemu.args(["-no-reboot", "-kernel"])
                 .arg(kernel)
                 .arg("-append")
-                .arg(format!("console={} panic=-1{} {words}", arch.console, self.append));
+                .arg(format!("console={} panic=-1{}", arch.console, self.append));
         }
         if let Some(initrd) = &self.initrd {
             let file = match initrd {
