@@ -31,8 +31,9 @@ const NO_ROOT_MOUNT: [&str; 2] =
 const FAILURE: &str = "FAULT_INJECTION: forcing a failure";
 
 /// What an archive is booted with. What the kernel calls is timed by a clock of user-mode Linux, so that
-/// nothing happens at another time in another boot.
-const WORDS: &[&str] = &["initcall_debug", "loglevel=8", "initramfs_async=0", "time-travel"];
+/// nothing happens at another time in another boot. kmemleak would have allocations of its own.
+const WORDS: &[&str] =
+    &["initcall_debug", "loglevel=8", "initramfs_async=0", "time-travel", "kmemleak=off"];
 
 /// Boots a whole archive and a broken one, with each allocation failing in turn.
 ///
