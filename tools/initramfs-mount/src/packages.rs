@@ -37,23 +37,23 @@ const COMPILERS: &[&str] = &["AS_", "CC_", "CLANG_", "GCC_", "HAVE_", "LD_", "LL
 /// If there is no such configuration, it does not go together with the option, or the build fails.
 pub fn build(base: &Base) -> Result<Vec<PathBuf>> {
     tree::prepare(base)?;
-    let config = match paths::given("CONFIG") {
-        Some(config) => read(&config).context("CONFIG= names no configuration")?,
-        None => debians(base)? + NAME,
+    let (config, name) = match paths::given("CONFIG") {
+        Some(config) => (read(&config).context("CONFIG= names no configuration")?, ""),
+        None => (debians(base)?, NAME),
     };
-    build_with(base, &base.dir.join("deb/obj"), &config)
+    build_with(base, &base.dir.join("deb/obj"), &config, name)
 }
 
 /// Builds packages of the kernel that is booted in tests.
 pub fn build_small(base: &Base) -> Result<Vec<PathBuf>> {
     BOOT.build(base)?;
     DEB.start(base)?;
-    build_with(base, &DEB.dir(base), &read(&BOOT.dir(base).join(".config"))?)
+    build_with(base, &DEB.dir(base), &read(&BOOT.dir(base).join(".config"))?, "")
 }
 
-fn build_with(base: &Base, dir: &Path, config: &str) -> Result<Vec<PathBuf>> {
+fn build_with(base: &Base, dir: &Path, config: &str, name: &str) -> Result<Vec<PathBuf>> {
     let toolchain = Toolchain::find()?;
-    configure(base, &toolchain, dir, config)?;
+    configure(base, &toolchain, dir, config, &format!("{OURS}{name}"))?;
     // They come to lie beside the folder that they are built in.
     let beside = dir.parent().unwrap_or(dir);
     for old in debs(beside)? {
@@ -111,22 +111,28 @@ fn debians(base: &Base) -> Result<String> {
 }
 
 /// Takes a configuration with the option in addition, and says what has changed.
-fn configure(base: &Base, toolchain: &Toolchain, dir: &Path, given: &str) -> Result<()> {
+fn configure(
+    base: &Base,
+    toolchain: &Toolchain,
+    dir: &Path,
+    given: &str,
+    ours: &str,
+) -> Result<()> {
     let file = dir.join(".config");
     let take = |wanted: &str| -> Result<String> {
         write(&file, format!("{given}\n{wanted}"))?;
         output(toolchain.make(&base.sources, dir).arg("olddefconfig"))?;
         read(&file)
     };
-    let mut got = take(OURS)?;
-    if !missing(OURS, &got).is_empty() && got.contains("CONFIG_MODVERSIONS=y\n") {
+    let mut got = take(ours)?;
+    if !missing(ours, &got).is_empty() && got.contains("CONFIG_MODVERSIONS=y\n") {
         println!(
             "Without CONFIG_MODVERSIONS, which CONFIG_RUST does not go together with here, a module is \
              checked by the kernel's version alone: build those of others anew for this kernel."
         );
-        got = take(&format!("{OURS}{MODVERSIONS}"))?;
+        got = take(&format!("{ours}{MODVERSIONS}"))?;
     }
-    let refused = missing(OURS, &got);
+    let refused = missing(ours, &got);
     ensure!(
         refused.is_empty(),
         "the configuration does not go together with {}: see what they depend on, in init/Kconfig and \
