@@ -54,10 +54,9 @@ fn packages() -> Vec<(For, &'static str, Vec<&'static str>)> {
         (For::Test, "what runs in an initramfs", vec![
             "crun", "bubblewrap", "libcap2-bin", "iproute2", "klibc-utils", "bsdextrautils",
         ]),
-        (For::Test, "a boot on arm64", vec!["qemu-system-arm"]),
+        (For::Test, "a boot on arm64", vec!["qemu-system-arm", "mmdebstrap", "uidmap"]),
         (For::Test, "the gates", vec!["sparse", "python3-sphinx", "graphviz", "shellcheck"]),
         (For::All, "Debian packages of a kernel", vec!["debhelper", "dpkg-dev", "dwarves"]),
-        (For::All, "a small Debian in an initramfs, and on a disk", vec!["mmdebstrap", "uidmap"]),
         (For::All, "boots on other architectures", {
             arch::others().flat_map(|arch| arch.qemu_packages).copied().collect()
         }),

@@ -4,12 +4,15 @@
 
 use crate::{
     apt, arch,
-    cmd::{output, program, read_bytes},
+    cmd::{make_dir, output, program, read_bytes, watch, write},
+    paths,
     toolchain::Toolchain,
 };
 use anyhow::{ensure, Context, Result};
 use goblin::elf::Elf;
 use std::{
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -34,8 +37,44 @@ pub fn root() -> Result<PathBuf> {
     if !arch::current().is_foreign() {
         return Ok("/".into());
     }
-    let unpack = || apt::unpack(arch::current().debian, PACKAGES).map_err(|e| format!("{e:#}"));
-    ROOT.get_or_init(unpack).clone().map_err(anyhow::Error::msg)
+    ROOT.get_or_init(|| unpack().map_err(|e| format!("{e:#}"))).clone().map_err(anyhow::Error::msg)
+}
+
+/// Unpacks [`PACKAGES`] and what they depend on into a folder of the cache. The system's suites may not
+/// have the architecture, and Debian 13 does.
+fn unpack() -> Result<PathBuf> {
+    let arch = arch::current().debian;
+    let mut hasher = DefaultHasher::new();
+    PACKAGES.hash(&mut hasher);
+    let foreign = paths::cache().join("foreign");
+    let done = foreign.join(format!("{arch}-{:016x}", hasher.finish()));
+    if done.is_dir() {
+        return Ok(done);
+    }
+    make_dir(&foreign)?;
+    let dir = tempfile::tempdir_in(&foreign).context("can't make a folder for programs")?;
+    let [sources, tarball, root] =
+        ["own.sources", "root.tar", "root"].map(|name| dir.path().join(name));
+    write(&sources, apt::sources(&["trixie"])?)?;
+    let mut mmdebstrap = Command::new(program("mmdebstrap", "mmdebstrap")?);
+    mmdebstrap
+        .args(["--variant=extract", "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"])
+        .arg(format!("--architectures={arch}"))
+        .arg(format!("--include={}", PACKAGES.join(",")))
+        .arg("trixie")
+        .args([&tarball, &sources]);
+    let log = foreign.join(format!("{arch}.log"));
+    watch(&format!("getting programs for {arch}"), &log, &mut mmdebstrap)
+        .context("is there a network, and the Debian mirror that apt's sources name?")?;
+    make_dir(&root)?;
+    let mut tar = Command::new("tar");
+    tar.arg("-C").arg(&root).args(["--no-same-owner", "--exclude=./dev", "-xf"]).arg(&tarball);
+    output(&mut tar)?;
+    // Another make may have been faster.
+    if fs::rename(&root, &done).is_err() {
+        ensure!(done.is_dir(), "can't make {}", done.display());
+    }
+    Ok(done)
 }
 
 /// Returns where a file of a guest is here.
@@ -49,24 +88,24 @@ pub fn find(name: &str, package: &str) -> Result<PathBuf> {
         return program(name, package);
     }
     let root = root()?;
-    let dirs = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
-    let places = dirs.iter().map(|dir| Path::new(dir).join(name));
-    let found = places.into_iter().find(|place| here(place).is_ok_and(|file| file.is_file()));
-    found.with_context(|| {
+    first(&["/usr/bin", "/usr/sbin"], name).with_context(|| {
         format!("there is no program {name} in {}: add {package} to guest.rs", root.display())
     })
+}
+
+/// Returns where a guest will have a file, in the first of these folders.
+fn first(dirs: &[&str], name: &str) -> Option<PathBuf> {
+    let mut places = dirs.iter().map(|dir| Path::new(dir).join(name));
+    places.find(|place| here(place).is_ok_and(|file| file.is_file()))
 }
 
 /// Returns a program and the libraries that it loads, with what loads them. They are looked for where
 /// Debian has them; a program that names another place is not for guests.
 pub fn with_libraries(path: &Path) -> Result<Vec<PathBuf>> {
-    let triplet = arch::current().triplet();
-    let library = |name: &&str| -> Result<PathBuf> {
-        let dirs =
-            [format!("/usr/lib/{triplet}"), format!("/lib/{triplet}"), "/usr/lib".to_owned()];
-        let places = dirs.iter().map(|dir| Path::new(dir).join(name));
-        let found = places.into_iter().find(|place| here(place).is_ok_and(|file| file.is_file()));
-        found.with_context(|| format!("there is no {name}, which {} loads", path.display()))
+    let dir = format!("/usr/lib/{}", arch::current().triplet());
+    let library = |name: &&str| {
+        first(&[dir.as_str(), "/usr/lib"], name)
+            .with_context(|| format!("there is no {name}, which {} loads", path.display()))
     };
     let mut files = vec![path.to_path_buf()];
     let mut next = 0;
