@@ -69,13 +69,29 @@ pub fn install(packages: &[&str]) -> Result<()> {
         .with_context(|| format!("packages could not be installed: {NO_NETWORK}"))
 }
 
-/// Downloads a package, with apt folders of our own so that the system's stay as they are. What the
-/// system's suites don't have is looked for in trixie-backports, at the same mirror.
+/// Downloads a package and unpacks it, so that `dir/usr` is what it has in `/usr`.
 ///
 /// # Errors
 ///
 /// If there is no network, or no such package.
-pub fn download(package: &str, dir: &Path, log: &Path) -> Result<PathBuf> {
+pub fn unpack(package: &str, dir: &Path, log: &Path) -> Result<()> {
+    let deb = download(package, dir, log)?;
+    let half = dir.join("half");
+    let _ = fs::remove_dir_all(&half);
+    let mut dpkg = Command::new(program("dpkg-deb", "dpkg")?);
+    dpkg.arg("-x").arg(&deb).arg(&half);
+    watch(&format!("unpacking {}", deb.display()), log, &mut dpkg)?;
+    let _ = fs::remove_dir_all(dir.join("usr"));
+    fs::rename(half.join("usr"), dir.join("usr"))
+        .with_context(|| format!("{package} has nothing in /usr"))?;
+    fs::remove_dir_all(&half)?;
+    fs::remove_file(&deb)?;
+    Ok(())
+}
+
+/// Downloads a package, with apt folders of our own so that the system's stay as they are. What the
+/// system's suites don't have is looked for in trixie-backports, at the same mirror.
+fn download(package: &str, dir: &Path, log: &Path) -> Result<PathBuf> {
     let root = dir.join("apt");
     for sub in ["lists/partial", "archives/partial"] {
         make_dir(&root.join(sub))?;
@@ -93,11 +109,7 @@ pub fn download(package: &str, dir: &Path, log: &Path) -> Result<PathBuf> {
             .args(args);
         apt
     };
-    let debs = || -> Result<Vec<PathBuf>> {
-        let files = dir.read_dir()?.flatten().map(|file| file.path());
-        Ok(files.filter(|path| path.extension().is_some_and(|e| e == "deb")).collect())
-    };
-    debs()?.iter().try_for_each(fs::remove_file)?;
+    debs(dir)?.iter().try_for_each(fs::remove_file)?;
     // It goes on without a list that it can't have, otherwise.
     let update = ["update", "-oAPT::Update::Error-Mode=any"];
     watch("reading the package lists", log, &mut apt(&update))
@@ -105,7 +117,13 @@ pub fn download(package: &str, dir: &Path, log: &Path) -> Result<PathBuf> {
     watch(&format!("downloading {package}"), log, &mut apt(&["download", package]))
         .with_context(|| format!("no suite of this machine's Debian mirror has {package}"))?;
     let missing = || format!("apt-get download left no package in {}", dir.display());
-    debs()?.pop().with_context(missing)
+    debs(dir)?.pop().with_context(missing)
+}
+
+/// The packages in a folder.
+pub fn debs(dir: &Path) -> Result<Vec<PathBuf>> {
+    let files = dir.read_dir()?.flatten().map(|file| file.path());
+    Ok(files.filter(|path| path.extension().is_some_and(|extension| extension == "deb")).collect())
 }
 
 /// Returns sources for apt: the suites of Debian that the system has, and `more`.

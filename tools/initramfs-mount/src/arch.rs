@@ -3,8 +3,9 @@
 //! The architectures that kernels are built for. What else differs between them is in
 //! `configs/arch/`.
 
+use crate::cmd::program;
 use anyhow::{bail, Result};
-use std::sync::OnceLock;
+use std::{path::PathBuf, sync::OnceLock};
 
 /// An architecture.
 #[derive(Debug)]
@@ -105,6 +106,11 @@ fn native() -> &'static Arch {
 }
 
 impl Arch {
+    /// Returns where its QEMU is.
+    pub fn qemu(&self) -> Result<PathBuf> {
+        program(self.qemu, self.qemu_packages[0])
+    }
+
     /// What make is asked for to make the image.
     pub fn target(&self) -> &str {
         self.image.rsplit('/').next().unwrap_or(self.image)

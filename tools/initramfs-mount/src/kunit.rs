@@ -157,7 +157,7 @@ pub fn in_small_kernel(fixture: &Fixture) -> Result<()> {
 /// kunit.py has QEMU take KVM wherever there is a `/dev/kvm`, be it of use or not. Puts a QEMU into a
 /// folder that takes what works, and the folder into the command's `PATH`.
 fn with_accelerator(image: &Path, command: &mut Command) -> Result<TempDir> {
-    let qemu = program(arch::current().qemu, arch::current().qemu_packages[0])?;
+    let qemu = arch::current().qemu()?;
     let dir = tempfile::tempdir().context("can't make a folder for QEMU")?;
     let script = dir.path().join(arch::current().qemu);
     // The first one that is named is tried first.

@@ -4,7 +4,7 @@
 
 use crate::{
     arch,
-    cmd::{go_on_unless_stopping, program, read_bytes},
+    cmd::{go_on_unless_stopping, read_bytes},
 };
 use anyhow::{bail, ensure, Context, Result};
 use regex::Regex;
@@ -137,7 +137,7 @@ impl Machine {
         let dir = tempfile::tempdir().context("can't make a folder for a virtual machine")?;
         let path = |name: &str| dir.path().join(name);
         let console = path("console");
-        let mut qemu = Command::new(program(arch.qemu, arch.qemu_packages[0])?);
+        let mut qemu = Command::new(arch.qemu()?);
         qemu.args(["-nodefaults", "-display", "none"])
             .args(["-machine", arch.machine, "-cpu", arch.cpu, "-accel", accelerator])
             .args(["-m", &mib.to_string(), "-smp", &self.cpus.to_string()])

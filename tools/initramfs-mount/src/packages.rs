@@ -56,14 +56,14 @@ fn build_with(base: &Base, dir: &Path, config: &str, name: &str) -> Result<Vec<P
     configure(base, &toolchain, dir, config, &format!("{OURS}{name}"))?;
     // They come to lie beside the folder that they are built in.
     let beside = dir.parent().unwrap_or(dir);
-    for old in debs(beside)? {
+    for old in apt::debs(beside)? {
         fs::remove_file(&old).with_context(|| format!("can't remove {}", old.display()))?;
     }
     let what = format!("building packages of Linux {}", base.name);
     let mut make = toolchain.make(&base.sources, dir);
     // What it builds with is what was found, and not what Debian's packages would have.
     watch(&what, &base.log("deb.log"), make.args(["bindeb-pkg", "DPKG_FLAGS=-d"]))?;
-    let built = debs(beside)?;
+    let built = apt::debs(beside)?;
     ensure!(!built.is_empty(), "there are no packages in {}", beside.display());
     Ok(built)
 }
@@ -83,11 +83,7 @@ fn debians(base: &Base) -> Result<String> {
     let dir = paths::cache().join("config").join(base.release());
     let configs = dir.join("usr/src").join(&package);
     if !configs.is_dir() {
-        let deb = apt::download(&package, &dir, &base.log("config.log"))?;
-        let half = dir.join("half");
-        output(Command::new(program("dpkg-deb", "dpkg")?).arg("-x").arg(&deb).arg(&half))?;
-        fs::rename(half.join("usr"), dir.join("usr"))
-            .with_context(|| format!("can't unpack into {}", dir.display()))?;
+        apt::unpack(&package, &dir, &base.log("config.log"))?;
     }
     let start = format!("config.{}_", arch.debian);
     let files = configs.read_dir()?.flatten().map(|file| file.path());
@@ -156,9 +152,4 @@ fn configure(
         }
     }
     Ok(())
-}
-
-fn debs(dir: &Path) -> Result<Vec<PathBuf>> {
-    let files = dir.read_dir()?.flatten().map(|file| file.path());
-    Ok(files.filter(|path| path.extension().is_some_and(|extension| extension == "deb")).collect())
 }

@@ -5,7 +5,7 @@
 use crate::{
     apt,
     base::{git, kernel_version, Base, PRISTINE},
-    cmd::{make_dir, output, program, watch, write, Progress},
+    cmd::{make_dir, output, watch, write, Progress},
     paths,
     series::{self, Identity, Patch},
 };
@@ -142,16 +142,7 @@ fn tarball(base: &Base, log: &Path) -> Result<PathBuf> {
     if tarball.is_file() {
         return Ok(tarball);
     }
-    let deb = apt::download(&package, &dir, log)?;
-    let half = dir.join("half");
-    let _ = fs::remove_dir_all(&half);
-    let mut dpkg = Command::new(program("dpkg-deb", "dpkg")?);
-    dpkg.arg("-x").arg(&deb).arg(&half);
-    watch(&format!("unpacking {}", deb.display()), log, &mut dpkg)?;
-    let _ = fs::remove_dir_all(dir.join("usr"));
-    fs::rename(half.join("usr"), dir.join("usr"))?;
-    fs::remove_dir_all(&half)?;
-    fs::remove_file(&deb)?;
+    apt::unpack(&package, &dir, log)?;
     ensure!(
         tarball.is_file(),
         "the package {package} has no {}: is it another one by now?",

@@ -107,7 +107,7 @@ fn with_initrd(kernel: &Path, initrd: &Path, words: &str) -> Result<Command> {
 
 /// virtme-ng with a kernel.
 fn command(kernel: &Path, words: &str) -> Result<Command> {
-    program(arch::current().qemu, arch::current().qemu_packages[0])?;
+    arch::current().qemu()?;
     let path = deps::vng()?;
     // It looks for its other programs in PATH.
     let dirs = path.parent().map(Path::to_path_buf).into_iter();
