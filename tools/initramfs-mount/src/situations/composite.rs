@@ -8,10 +8,8 @@ use crate::{
     cmd::{program, write},
 };
 use anyhow::{ensure, Context};
-use std::{
-    path::Path,
-    process::{Command, Stdio},
-};
+use cpio::newc::Builder;
+use std::process::Command;
 
 /// A name, an image, and the files that must be there.
 type Composite = (&'static str, fn() -> Result<Vec<u8>>, &'static [&'static str]);
@@ -21,19 +19,17 @@ const COMPOSITES: &[Composite] = &[
     (
         "then_an_overlay",
         || {
-            then(
-                padded(microcode_then_compressed()?, 4),
-                Archive::new().file("marker-2", 0o644, b"2").finish(),
-            )
+            let overlay = Archive::new().file("marker-2", 0o644, b"2").finish();
+            then(microcode_then_compressed()?, overlay)
         },
         &["/marker-2"],
     ),
     ("of_initramfs_tools_in_debian_13", of_initramfs_tools, &["/usr/lib/firmware/marker.zst"]),
     ("with_credentials_by_systemd_stub", by_systemd_stub, &["/.extra/credentials/marker.cred"]),
-    ("with_newc_by_grub", || then(main()?, by_grub(1)), &["/etc/marker-grub"]),
-    ("with_newc_by_grub_in_front", || then(by_grub(1), main()?), &["/etc/marker-grub"]),
+    ("with_newc_by_grub", || then(main()?, by_grub()), &["/etc/marker-grub"]),
+    ("with_newc_by_grub_in_front", || then(by_grub(), main()?), &["/etc/marker-grub"]),
     ("with_a_file_by_ipxe", by_ipxe, &["/etc/marker-ipxe"]),
-    ("lz4_then_zeros", || Ok(padded(compress("lz4", &archive()?)?, 4096)), &[]),
+    ("lz4_then_zeros", lz4_then_zeros, &[]),
     ("of_many_small_files", of_many_small_files, &["/small/marker"]),
     ("with_long_names", with_long_names, &["n-marker"]),
 ];
@@ -55,21 +51,17 @@ pub fn all() -> Vec<Situation> {
         let off = off.with("initramfs_mount=0").boots_rootfs("archive");
         all.extend([has(on.never_logs(BROKEN)).into(), has(off).into()]);
     }
-    // Before 2.12, GRUB does not count the NUL at the end of a name, and the kernel wants one.
-    let old = boot("with_newc_by_an_old_grub", |_| then(main()?, by_grub(0)));
+    // The kernel wants that NUL.
+    let old = boot("with_newc_by_an_old_grub", |_| then(main()?, by_an_old_grub()));
     all.push(old.panics().logs("malformed archive").into());
-    let old = boot("with_newc_by_an_old_grub_when_off", |_| then(main()?, by_grub(0)));
+    let old = boot("with_newc_by_an_old_grub_when_off", |_| then(main()?, by_an_old_grub()));
     let old = old.with("initramfs_mount=0").boots_rootfs("archive");
     all.push(old.logs("malformed archive").into());
     all
 }
 
-fn archive() -> Result<Vec<u8>> {
-    Ok(Archive::telling("archive")?.finish())
-}
-
 fn main() -> Result<Vec<u8>> {
-    compress("zstd", &archive()?)
+    compress("zstd", &Archive::telling("archive")?.finish())
 }
 
 fn then(first: Vec<u8>, second: Vec<u8>) -> Result<Vec<u8>> {
@@ -78,27 +70,21 @@ fn then(first: Vec<u8>, second: Vec<u8>) -> Result<Vec<u8>> {
 
 /// An archive that GNU cpio makes.
 fn gnu_cpio(files: &[&str]) -> Result<Vec<u8>> {
+    program("cpio", "cpio")?;
     let dir = tempfile::tempdir().context("can't make a folder for an archive")?;
-    let mut list = String::new();
-    for file in files {
-        write(&dir.path().join(file), file)?;
-        let dirs = Path::new(file).ancestors().skip(1).filter(|dir| dir.parent().is_some());
-        let dirs: Vec<_> = dirs.map(|dir| format!("{}\n", dir.display())).collect();
-        list.extend(dirs.into_iter().rev().chain([format!("{file}\n")]));
-    }
-    let names = dir.path().join(".names");
-    write(&names, list)?;
-    let done = Command::new(program("cpio", "cpio")?)
-        .args(["-o", "-H", "newc", "-R", "0:0", "--reproducible", "--quiet"])
-        .current_dir(dir.path())
-        .stdin(Stdio::from(std::fs::File::open(&names)?))
-        .output()?;
+    files.iter().try_for_each(|file| write(&dir.path().join(file), file))?;
+    let pack = "find * | sort | cpio -o -H newc -R 0:0 --reproducible --quiet";
+    let done = Command::new("sh").args(["-ec", pack]).current_dir(dir.path()).output()?;
     ensure!(done.status.success(), "cpio failed: {}", String::from_utf8_lossy(&done.stderr));
     Ok(done.stdout)
 }
 
 fn microcode_then_compressed() -> Result<Vec<u8>> {
     then(gnu_cpio(&["kernel/x86/microcode/marker"])?, main()?)
+}
+
+fn lz4_then_zeros() -> Result<Vec<u8>> {
+    Ok(padded(compress("lz4", &Archive::telling("archive")?.finish())?, 4096))
 }
 
 /// What is compressed already comes apart, without more compression.
@@ -108,27 +94,24 @@ fn of_initramfs_tools() -> Result<Vec<u8>> {
     Ok([early, modules, main()?].concat())
 }
 
-/// The header of an entry as boot loaders write it, all with the same inode, and its name.
-fn header(name: &str, mode: u32, len: usize, nul: usize) -> String {
-    let size = name.len() + nul;
-    let header = format!("070701{:08x}{mode:08x}{:08x}{:08x}{:08x}{:08x}{len:08x}", 0, 0, 0, 1, 0);
-    format!("{header}{:032x}{size:08x}{:08x}{name}{}", 0, 0, "\0".repeat(nul))
+/// Entries as boot loaders write them, all with the same inode and one link.
+fn entries(entries: &[(&str, u32, &str)]) -> Vec<u8> {
+    let add = |all: Archive, (name, mode, data): &(&str, u32, &str)| {
+        all.entry(Builder::new(name).nlink(1).mode(*mode), data.as_bytes())
+    };
+    entries.iter().fold(Archive::new(), add).open()
 }
 
-fn entries(entries: &[(&str, u32, &str)], nul: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (name, mode, data) in entries {
-        bytes.extend(header(name, *mode, data.len(), nul).bytes());
-        bytes = padded(bytes, 4);
-        bytes.extend(data.bytes());
-        bytes = padded(bytes, 4);
-    }
+fn by_grub() -> Vec<u8> {
+    entries(&[("etc", 0o40777, ""), ("etc/marker-grub", 0o100777, "12345"), ("TRAILER!!!", 0, "")])
+}
+
+/// Before 2.12, GRUB does not count the NUL at the end of a name.
+fn by_an_old_grub() -> Vec<u8> {
+    let mut bytes = by_grub();
+    // The size of the first name, "etc".
+    bytes[94..102].copy_from_slice(b"00000003");
     bytes
-}
-
-fn by_grub(nul: usize) -> Vec<u8> {
-    let all = [("etc", 0o40777, ""), ("etc/marker-grub", 0o100777, "12345"), ("TRAILER!!!", 0, "")];
-    entries(&all, nul)
 }
 
 /// One archive for each kind of file, each with the same folder.
@@ -144,12 +127,12 @@ fn by_systemd_stub() -> Result<Vec<u8>> {
         (".extra/tpm2-pcr-public-key.pem", 0o100444, "a key"),
         ("TRAILER!!!", 0, ""),
     ];
-    then(main()?, [entries(&credentials, 1), entries(&key, 1)].concat())
+    then(main()?, [entries(&credentials), entries(&key)].concat())
 }
 
 /// It has no trailer, and what comes last has no padding.
 fn by_ipxe() -> Result<Vec<u8>> {
-    let file = entries(&[("etc", 0o40755, ""), ("/etc/marker-ipxe", 0o100644, "12345")], 1);
+    let file = entries(&[("etc", 0o40755, ""), ("/etc/marker-ipxe", 0o100644, "12345")]);
     Ok([padded(main()?, 4096), file[..file.len() - 3].to_vec()].concat())
 }
 
