@@ -367,7 +367,6 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
         ];
         let mut others = vec![fixture.trial("kunit::qemu", |f| kunit::in_qemu(f, &kernel::KUNIT))];
         if here {
-            // Two at a time, since there are stretches where a build keeps but one CPU busy.
             builds.insert(1, fixture.trial("kunit::user_mode", |f| kunit::user_mode(&f.base)));
             others.extend([
                 fixture.trial("fuzz::systematic", |f| fuzz::systematic(&f.base)),
@@ -396,6 +395,7 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
             ]);
         }
         let failed = tests.failed;
+        // Two at a time, since there are stretches where a build keeps but one CPU busy.
         tests = tests.run(vec![(Some(2), builds)]);
         if tests.failed > failed {
             eprintln!("Without these, the other tests of {} are left out.", base.name);

@@ -132,8 +132,8 @@ pub fn generated(base: &Base, count: u32, seed: u32) -> Result<()> {
     let findings = findings.into_inner().unwrap_or_default();
     ensure!(
         findings.is_empty(),
-        "{} of {booted} archives (SEED={seed}) come to what they should not; `make fuzz BASE={} CASE=file` repeats \
-         one:\n{}",
+        "{} of {booted} archives (SEED={seed}) come to what they should not; \
+         `make fuzz BASE={} CASE=file` repeats one:\n{}",
         findings.len(),
         base.name,
         findings.join("\n")
