@@ -77,8 +77,8 @@ pub const DISTRIBUTION: Kernel = kernel("distribution", &["container", "distribu
 /// [`BOOT`] without the option and without Rust, to compare its C with. It is not booted.
 pub const OFF: Kernel = kernel("off", &["container", "off", "no-rust"], Some(&BOOT));
 
-/// [`BOOT`], in packages.
-pub const DEB: Kernel = kernel("deb", &["container"], Some(&BOOT));
+/// A copy of [`BOOT`], with its configuration, for packages.
+pub const DEB: Kernel = kernel("deb", &[], Some(&BOOT));
 
 /// [`BOOT`] without the option and with it, for each commit of the series.
 pub const BISECT: [Kernel; 2] = [

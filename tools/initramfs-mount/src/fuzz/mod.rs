@@ -56,9 +56,9 @@ pub fn run(base: &Base, options: &Options) -> Result<()> {
     if let Some(case) = &options.case {
         let kernel = kunit::build_user_mode(base)?;
         let image = read_bytes(case)?;
-        let (boot, wrong) = wrong(&kernel, &HostRoot::new(&kernel)?, &image)?;
+        let (boot, verdict, wrong) = wrong(&kernel, &HostRoot::new(&kernel)?, &image)?;
         println!("{}", boot.said.trim_end());
-        println!("{}: {:?}", case.display(), judge(&image));
+        println!("{}: {verdict:?}", case.display());
         return match wrong {
             None => Ok(()),
             Some(wrong) => bail!("{}: {wrong}", case.display()),
@@ -106,8 +106,8 @@ pub fn generated(base: &Base, count: u32, seed: u32) -> Result<()> {
         let plan =
             Plan::new((u64::from(seed) << 32 | u64::from(i)).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let image = plan.image()?;
-        let (boot, wrong) = wrong(kernel, root, &image)?;
-        let kind = format!("{:?}", judge(&image));
+        let (boot, verdict, wrong) = wrong(kernel, root, &image)?;
+        let kind = format!("{verdict:?}");
         if let Ok(mut tally) = tally.lock() {
             *tally.entry((kind.clone(), boot.is_root())).or_insert(0) += 1;
         }
@@ -148,7 +148,7 @@ fn shrink(kernel: &Path, root: &HostRoot, mut plan: Plan, wrong: &str) -> Result
     while let Some(smaller) = plan.smaller().into_iter().find_map(|plan| {
         tries.next()?;
         let image = plan.image().ok()?;
-        let (_, found) = self::wrong(kernel, root, &image).ok()?;
+        let (.., found) = self::wrong(kernel, root, &image).ok()?;
         (found.as_deref() == Some(wrong)).then_some((plan, image))
     }) {
         (plan, image) = smaller;
@@ -277,14 +277,14 @@ fn free(boot: &Boot) -> Option<u64> {
     boot.said.lines().find_map(|line| line.strip_prefix("free: ")?.trim().parse().ok())
 }
 
-/// Returns in what the boots of an image differ from what it is.
-fn wrong(kernel: &Path, root: &HostRoot, image: &[u8]) -> Result<(Boot, Option<String>)> {
-    let boot = boot(kernel, image, &[])?;
-    let wrong = match boot.wrong(&judge(image)) {
+/// Boots an image, and returns what it is, and in what its boots differ from that.
+fn wrong(kernel: &Path, root: &HostRoot, image: &[u8]) -> Result<(Boot, Verdict, Option<String>)> {
+    let (boot, verdict) = (boot(kernel, image, &[])?, judge(image));
+    let wrong = match boot.wrong(&verdict) {
         None => root.wrong(kernel, image)?,
         wrong => wrong,
     };
-    Ok((boot, wrong))
+    Ok((boot, verdict, wrong))
 }
 
 /// Does something with each of many, as many at a time as there are CPUs. What it returns is shown.
