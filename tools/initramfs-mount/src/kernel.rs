@@ -108,7 +108,7 @@ impl Kernel {
     pub fn words(&self) -> &'static str {
         if self.layers.contains(&"debug") {
             // There, ACPI takes 30 s to look for interrupts, and gives up.
-            "page_poison=1 acpi=off"
+            "page_poison=1 acpi=noirq"
         } else {
             ""
         }

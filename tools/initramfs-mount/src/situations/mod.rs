@@ -40,7 +40,7 @@ pub struct Situation {
 
 /// All of them as tests of a base.
 pub fn trials(fixture: &Arc<Fixture>) -> Vec<Trial> {
-    // Under sanitizers, ACPI is off, which switches the machine off there.
+    // GRUB has a command line of its own, without what a kernel under sanitizers wants there.
     let has_slots = !arch::current().is_foreign() && !fixture.debug;
     let groups = [
         ("root", root::all()),
