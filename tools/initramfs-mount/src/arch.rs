@@ -27,7 +27,7 @@ pub struct Arch {
     pub qemu_packages: &'static [&'static str],
     pub machine: &'static str,
     pub cpu: &'static str,
-    /// The serial port of that machine.
+    /// The serial port of that machine, with `earlycon` where a panic could come before its driver.
     pub console: &'static str,
 }
 
@@ -69,7 +69,7 @@ const ALL: &[Arch] = &[
         qemu_packages: &["qemu-system-misc", "opensbi"],
         machine: "virt",
         cpu: "rv64",
-        console: "ttyS0",
+        console: "ttyS0 earlycon",
     },
 ];
 
