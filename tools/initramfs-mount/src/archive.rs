@@ -28,6 +28,11 @@ impl Archive {
         Self::default()
     }
 
+    /// One that goes on behind these bytes.
+    pub fn after(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.to_vec(), inode: 0 }
+    }
+
     /// An entry with an inode of its own.
     fn single(mut self, builder: newc::Builder, data: &[u8]) -> Self {
         self.inode += 1;

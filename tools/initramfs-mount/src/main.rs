@@ -371,7 +371,7 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
             others.extend([
                 fixture.trial("fuzz::systematic", |f| fuzz::systematic(&f.base)),
                 fixture.trial("fuzz::generated", move |f| {
-                    fuzz::generated(&f.base, if all { 10_000 } else { 500 }, 0)
+                    fuzz::generated(&f.base, if all { 10_000 } else { 500 }, 0, &[])
                 }),
             ]);
         }

@@ -6,6 +6,7 @@
 use crate::archive::{compress, noise, padded, Archive, COMPRESSIONS};
 use anyhow::Result;
 use fastrand::Rng;
+use std::sync::Arc;
 
 /// An image that is to be made. It can be made smaller, piece by piece.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct Plan {
 struct Member {
     /// How many zeros come before it. If not compressed, it is aligned nevertheless.
     zeros: usize,
+    /// An archive of somebody else's that it begins with.
+    given: Option<Arc<[u8]>>,
     entries: Vec<Entry>,
     end: End,
     /// What is done to it before it is compressed.
@@ -120,8 +123,8 @@ fn edge(rng: &mut Rng) -> usize {
 }
 
 impl Plan {
-    /// A plan of its own for each seed.
-    pub fn new(seed: u64) -> Self {
+    /// A plan of its own for each seed. Some members begin with one of `corpus`, if there is any.
+    pub fn new(seed: u64, corpus: &[Arc<[u8]>]) -> Self {
         let mut rng = Rng::with_seed(seed);
         let count = choose(&mut rng, &[1, 1, 1, 2, 2, 3, 4]);
         let mut members: Vec<_> = (0..count).map(|i| Member::new(&mut rng, i)).collect();
@@ -139,6 +142,9 @@ impl Plan {
             } else {
                 plan.bends.push(bend);
             }
+        }
+        for member in plan.members.iter_mut().filter(|_| !corpus.is_empty()) {
+            member.given = rng.bool().then(|| Arc::clone(&corpus[rng.usize(..corpus.len())]));
         }
         plan
     }
@@ -185,6 +191,9 @@ impl Plan {
             if member.how.is_some() {
                 add(&|plan| plan.members[i].how = None);
             }
+            if member.given.is_some() {
+                add(&|plan| plan.members[i].given = None);
+            }
             if member.zeros > 0 {
                 add(&|plan| plan.members[i].zeros = 0);
             }
@@ -217,6 +226,7 @@ impl Member {
         let (how, ..) = COMPRESSIONS[rng.usize(..COMPRESSIONS.len())];
         Self {
             zeros: if rng.u8(..3) == 0 { edge(rng) } else { 0 },
+            given: None,
             entries,
             end: choose(rng, &[End::Nothing, End::Trailer, End::Blocks, End::Blocks]),
             bends: Vec::new(),
@@ -226,7 +236,8 @@ impl Member {
 
     /// The bytes of the archive, and, as long as they are not compressed, where its headers are.
     fn bytes(&self) -> Result<(Vec<u8>, Vec<usize>)> {
-        let (mut archive, mut headers) = (Archive::new(), Vec::new());
+        let given = self.given.as_deref().unwrap_or_default();
+        let (mut archive, mut headers) = (Archive::after(given), Vec::new());
         for entry in &self.entries {
             headers.push(archive.open().len());
             archive = entry.add_to(archive);

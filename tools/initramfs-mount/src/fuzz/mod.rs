@@ -24,7 +24,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 use tempfile::TempDir;
 
@@ -36,6 +36,9 @@ pub struct Options {
     /// What they come from: the same ones for the same number. Another one each time unless given
     #[arg(long)]
     pub seed: Option<u32>,
+    /// A folder with archives of others, which some of them begin with
+    #[arg(long)]
+    pub corpus: Option<PathBuf>,
     /// Boots this image alone
     #[arg(long)]
     pub case: Option<PathBuf>,
@@ -66,7 +69,8 @@ pub fn run(base: &Base, options: &Options) -> Result<()> {
     }
     let seed = options.seed.unwrap_or_else(|| fastrand::u32(..));
     println!("SEED={seed}");
-    generated(base, options.count, seed)
+    let corpus = options.corpus.as_deref().map_or_else(|| Ok(Vec::new()), corpus)?;
+    generated(base, options.count, seed, &corpus)
 }
 
 /// Boots compressed archives: whole, with something after them, and cut off at many places.
@@ -86,12 +90,22 @@ pub fn systematic(base: &Base) -> Result<()> {
     })
 }
 
+/// The files of a folder, always in the same order.
+fn corpus(dir: &Path) -> Result<Vec<Arc<[u8]>>> {
+    let files = dir.read_dir().with_context(|| format!("can't read {}", dir.display()))?;
+    let mut files: Vec<_> = files.flatten().map(|file| file.path()).collect();
+    files.retain(|file| file.is_file());
+    files.sort();
+    ensure!(!files.is_empty(), "{} has no files: put archives there", dir.display());
+    files.iter().map(|file| read_bytes(file).map(Arc::from)).collect()
+}
+
 /// With so many findings, more of them tell nothing new.
 const ENOUGH: usize = 10;
 
 /// Boots so many archives that come from a seed. Findings are left in `build/<base>/fuzz/`, as small as
 /// they can be made; with [`ENOUGH`] of them it stops.
-pub fn generated(base: &Base, count: u32, seed: u32) -> Result<()> {
+pub fn generated(base: &Base, count: u32, seed: u32, corpus: &[Arc<[u8]>]) -> Result<()> {
     let kernel = &kunit::build_user_mode(base)?;
     let root = &HostRoot::new(kernel)?;
     let tally = Mutex::new(BTreeMap::new());
@@ -103,8 +117,8 @@ pub fn generated(base: &Base, count: u32, seed: u32) -> Result<()> {
             return Ok("left out".to_owned());
         }
         // Neighbouring numbers are to have nothing in common.
-        let plan =
-            Plan::new((u64::from(seed) << 32 | u64::from(i)).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let own = (u64::from(seed) << 32 | u64::from(i)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let plan = Plan::new(own, corpus);
         let image = plan.image()?;
         let (boot, verdict, wrong) = wrong(kernel, root, &image)?;
         let kind = format!("{verdict:?}");
