@@ -47,13 +47,12 @@ pub fn user_mode(base: &Base) -> Result<()> {
 /// Builds user-mode Linux with the tests in it. Returns where it is.
 pub fn build_user_mode(base: &Base) -> Result<PathBuf> {
     tree::prepare(base)?;
-    build_user_mode_with(base, None)
+    build_user_mode_with(base, &[])
 }
 
-/// The same of a checkout, as it is, with a configuration in addition.
-pub fn build_user_mode_with(base: &Base, config: Option<PathBuf>) -> Result<PathBuf> {
-    let configs: Vec<_> = configs(base).into_iter().chain(config).collect();
-    user_mode_kunit(base, USER_MODE, "build", &configs)?;
+/// The same of a checkout, as it is, with configurations in addition.
+pub fn build_user_mode_with(base: &Base, more: &[PathBuf]) -> Result<PathBuf> {
+    user_mode_kunit(base, USER_MODE, "build", &[&configs(base), more].concat())?;
     Ok(base.dir.join(USER_MODE).join("linux"))
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Boots user-mode Linux with one allocation failing, in turn each of those that the initramfs takes: from
-//! before it is unpacked until it is the root, or is not.
+//! Boots user-mode Linux with one allocation failing, in turn each of those that the initramfs takes, of
+//! the slab allocator and of pages: from before it is unpacked until it is the root, or is not.
 
 use super::{boot, for_each, Boot};
 use crate::{
@@ -17,10 +17,19 @@ use std::{collections::BTreeMap, ops::Range, path::Path, sync::Mutex};
 
 /// Defaults that only debugfs could change: by these, only what can't wait fails, and user-mode Linux dies
 /// of the dump of a stack.
-const DEFAULTS: [(&str, &str, &str); 2] = [
+const DEFAULTS: [(&str, &str, &str); 7] = [
     ("mm/failslab.c", ".ignore_gfp_reclaim = true", ".ignore_gfp_reclaim = false"),
+    ("mm/fail_page_alloc.c", ".ignore_gfp_reclaim = true", ".ignore_gfp_reclaim = false"),
+    ("mm/fail_page_alloc.c", ".ignore_gfp_highmem = true", ".ignore_gfp_highmem = false"),
+    ("mm/fail_page_alloc.c", ".min_order = 1", ".min_order = 0"),
+    // That it fails is said of each.
+    ("mm/failslab.c", "flags |= FAULT_NOWARN", "flags |= 0"),
+    ("mm/fail_page_alloc.c", "flags |= FAULT_NOWARN", "flags |= 0"),
     ("include/linux/fault-inject.h", ".verbose = 2", ".verbose = 1"),
 ];
+
+/// The parameters of what fails: objects of the slab allocator, and pages.
+const FAULTS: [&str; 2] = ["failslab", "fail_page_alloc"];
 
 /// Between these lines of a console are the allocations that are to fail.
 const START: &str = "calling  populate_rootfs+";
@@ -35,7 +44,7 @@ const FAILURE: &str = "FAULT_INJECTION: forcing a failure";
 const WORDS: &[&str] =
     &["initcall_debug", "loglevel=8", "initramfs_async=0", "time-travel", "kmemleak=off"];
 
-/// Boots a whole archive and a broken one, with each allocation failing in turn.
+/// Boots a whole archive, a broken one and one that is in the kernel, with each allocation failing in turn.
 ///
 /// # Errors
 ///
@@ -49,24 +58,40 @@ pub fn sweep(base: &Base) -> Result<()> {
         ensure!(text.contains(default), "{} has no {default}", file.display());
         write(&file, text.replace(default, other))?;
     }
-    let kernel = kunit::build_user_mode_with(&there, Some(paths::tool("configs/faults.config")))?;
+    let config = paths::tool("configs/faults.config");
     let archive = archive()?;
     let whole = archive.finish();
-    let broken = whole[..archive.open().len() - 1].to_vec();
-    let sane = boot(&kernel, &whole, WORDS)?;
-    let files =
-        files(&sane).with_context(|| format!("the archive does not run:\n{}", sane.said))?;
-    for (name, image, files) in [("whole", &whole, Some(files)), ("broken", &broken, None)] {
-        let range = range(&kernel, image)?;
+    let broken = &whole[..archive.open().len() - 1];
+
+    let kernel = kunit::build_user_mode_with(&there, &[config.clone()])?;
+    let files = files_of(&boot(&kernel, &whole, WORDS)?)?;
+    sweep_one("a whole archive", &kernel, &whole, Some(&files))?;
+    sweep_one("a broken archive", &kernel, broken, None)?;
+
+    let (file, built_in) = (there.dir.join("faults.cpio"), there.dir.join("built-in.config"));
+    write(&file, &whole)?;
+    write(&built_in, format!("CONFIG_INITRAMFS_SOURCE=\"{}\"\n", file.display()))?;
+    let kernel = kunit::build_user_mode_with(&there, &[config, built_in])?;
+    // Beside it are zeros, which are an archive without entries.
+    let nothing = [0; 512];
+    let files = files_of(&boot(&kernel, &nothing, WORDS)?)?;
+    sweep_one("the archive in the kernel", &kernel, &nothing, Some(&files))
+}
+
+/// Boots one of them, with each of [`FAULTS`] in turn. `files` is what it has if it is whole.
+fn sweep_one(name: &str, kernel: &Path, image: &[u8], files: Option<&str>) -> Result<()> {
+    for fault in FAULTS {
+        let range = range(kernel, image, fault)?;
         let tally = Mutex::new(BTreeMap::new());
         let what = format!(
-            "booting a {name} archive, each of the allocations {} to {} failing in turn",
-            range.start, range.end
+            "booting {name}, {fault} from the {}th to the {}th",
+            range.start,
+            range.end - 1
         );
         for_each(&what, range, |n| {
-            let boot = fail(&kernel, image, n)?;
+            let boot = fail(kernel, image, fault, n)?;
             let end = end(&boot, files)
-                .with_context(|| format!("{name}, failslab={n},100,0,1:\n{}", boot.said))?;
+                .with_context(|| format!("{name}, {fault}={n},100,0,1:\n{}", boot.said))?;
             if let Ok(mut tally) = tally.lock() {
                 *tally.entry(end.clone()).or_insert(0) += 1;
             }
@@ -96,9 +121,15 @@ fn archive() -> Result<Archive> {
     Ok(archive.file("last", 0o644, &[b'x'; 5000]))
 }
 
-/// Boots with the n-th allocation failing.
-fn fail(kernel: &Path, image: &[u8], n: u32) -> Result<Boot> {
-    boot(kernel, image, &[WORDS, &[&format!("failslab={n},100,0,1")]].concat())
+/// Boots with the n-th allocation of a kind failing.
+fn fail(kernel: &Path, image: &[u8], fault: &str, n: u32) -> Result<Boot> {
+    boot(kernel, image, &[WORDS, &[&format!("{fault}={n},100,0,1")]].concat())
+}
+
+/// What the init has told of a boot where nothing fails.
+fn files_of(boot: &Boot) -> Result<String> {
+    let files = files(boot);
+    Ok(files.with_context(|| format!("the archive does not run:\n{}", boot.said))?.to_owned())
 }
 
 /// The line with what the init has told.
@@ -107,12 +138,12 @@ fn files(boot: &Boot) -> Option<&str> {
 }
 
 /// Finds the first allocation after [`START`] and the first after [`END`].
-fn range(kernel: &Path, image: &[u8]) -> Result<Range<u32>> {
+fn range(kernel: &Path, image: &[u8], fault: &str) -> Result<Range<u32>> {
     let first = |is_after: &dyn Fn(&str) -> bool| -> Result<u32> {
         let (mut low, mut high) = (1, 1 << 20);
         while low < high {
             let n = low + (high - low) / 2;
-            let boot = fail(kernel, image, n)?;
+            let boot = fail(kernel, image, fault, n)?;
             // One that has not come to fail comes later.
             let before = boot.said.split(FAILURE).next().unwrap_or_default();
             if is_after(before) {
