@@ -107,7 +107,7 @@ impl Kernel {
     /// What its command line must have.
     pub fn words(&self) -> &'static str {
         if self.layers.contains(&"debug") {
-            // There, ACPI takes 30 s to look for interrupts, and gives up.
+            // ACPI would take 30 s to look for interrupts. There is another table of these.
             "page_poison=1 acpi=noirq"
         } else {
             ""
