@@ -15,16 +15,17 @@ use crate::{
 use anyhow::{bail, ensure, Context, Result};
 use std::{collections::BTreeMap, ops::Range, path::Path, sync::Mutex};
 
-/// Defaults that only debugfs could change: by these, only what can't wait fails, and user-mode Linux dies
-/// of the dump of a stack.
-const DEFAULTS: [(&str, &str, &str); 7] = [
+/// What is changed of how allocations fail, which no parameter does.
+const CHANGES: [(&str, &str, &str); 7] = [
+    // Otherwise only what can't wait fails, no page of a file, and no single page.
     ("mm/failslab.c", ".ignore_gfp_reclaim = true", ".ignore_gfp_reclaim = false"),
     ("mm/fail_page_alloc.c", ".ignore_gfp_reclaim = true", ".ignore_gfp_reclaim = false"),
     ("mm/fail_page_alloc.c", ".ignore_gfp_highmem = true", ".ignore_gfp_highmem = false"),
     ("mm/fail_page_alloc.c", ".min_order = 1", ".min_order = 0"),
-    // That it fails is said of each.
+    // [`range`] looks for the message.
     ("mm/failslab.c", "flags |= FAULT_NOWARN", "flags |= 0"),
     ("mm/fail_page_alloc.c", "flags |= FAULT_NOWARN", "flags |= 0"),
+    // User-mode Linux dies of the dump of a stack.
     ("include/linux/fault-inject.h", ".verbose = 2", ".verbose = 1"),
 ];
 
@@ -52,7 +53,7 @@ const WORDS: &[&str] =
 pub fn sweep(base: &Base) -> Result<()> {
     tree::prepare(base)?;
     let there = base.beside("faults", base.git(&["rev-parse", "HEAD"])?.trim())?;
-    for (file, default, other) in DEFAULTS {
+    for (file, default, other) in CHANGES {
         let file = there.sources.join(file);
         let text = read(&file)?;
         ensure!(text.contains(default), "{} has no {default}", file.display());
@@ -72,7 +73,7 @@ pub fn sweep(base: &Base) -> Result<()> {
     write(&file, &whole)?;
     write(&built_in, format!("CONFIG_INITRAMFS_SOURCE=\"{}\"\n", file.display()))?;
     let kernel = kunit::build_user_mode_with(&there, &[config, built_in])?;
-    // Beside it are zeros, which are an archive without entries.
+    // [`boot`] passes an image in any case. Zeros are one without entries.
     let nothing = [0; 512];
     let files = files_of(&boot(&kernel, &nothing, WORDS)?)?;
     sweep_one("the archive in the kernel", &kernel, &nothing, Some(&files))
