@@ -64,6 +64,19 @@ pub fn all() -> Vec<Situation> {
         })
         .panics()
         .logs("damaged header"),
+        broken("symlink_whose_name_has_no_nul", |_| {
+            let mut image = Archive::telling("half")?.open();
+            let nul = image.len() + 110 + "link".len();
+            image.extend(Archive::new().symlink("link", "target").finish());
+            image[nul] = b'x';
+            Ok(image)
+        })
+        .panics()
+        .logs("malformed archive"),
+        // It begins as an archive does, and is one of those that the kernel never took.
+        broken("older_cpio", |_| Ok([first()?, b"070707".repeat(30)].concat()))
+            .panics()
+            .logs("incorrect cpio method used"),
         // Zeros may come before an archive, but so many that it begins at a multiple of 4.
         broken("misaligned", |_| {
             let second = Archive::new().file("x", 0o644, b"x").finish();

@@ -23,6 +23,16 @@ pub fn all() -> Vec<Situation> {
             compress("xz", &without_padding_of_a_name()?)
         })
         .says("file: /marker-empty"),
+        is_whole("entries_replaced_by_another_type", |_| {
+            let archive = Archive::telling("archive")?
+                .dir("marker-dir")
+                .file("marker-dir", 0o644, b"")
+                .symlink("marker-link", "bin")
+                .dir("marker-link")
+                .file("marker-link/marker-within", 0o644, b"");
+            Ok(archive.finish())
+        })
+        .says("file: /marker-link/marker-within"),
         // Only what is not compressed is aligned.
         is_whole("with_any_number_of_zeros", |fixture| {
             Ok([archive(fixture)?, vec![0; 3], compress("xz", &second())?].concat())
