@@ -76,9 +76,7 @@ impl Toolchain {
             .env("KBUILD_BUILD_TIMESTAMP", "@0")
             .env("KBUILD_BUILD_USER", "initramfs-mount")
             .env("KBUILD_BUILD_HOST", "localhost");
-        for variable in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS", "RUSTFLAGS"] {
-            make.env_remove(variable);
-        }
+        without_our_make(&mut make);
         make
     }
 
@@ -111,6 +109,13 @@ impl Toolchain {
 
 pub fn jobs() -> usize {
     std::thread::available_parallelism().map_or(1, |n| n.get())
+}
+
+/// Keeps what `make` has told this program from another make that it calls.
+pub fn without_our_make(command: &mut Command) -> &mut Command {
+    ["MAKEFLAGS", "MAKELEVEL", "MFLAGS", "RUSTFLAGS"]
+        .iter()
+        .fold(command, |command, variable| command.env_remove(variable))
 }
 
 /// Finds a compiler that comes with the sources of its library, and is new enough for 6.12.

@@ -7,6 +7,7 @@ use crate::{
     archive::{compress, noise, padded},
     cmd::{output, read},
     guest, paths,
+    toolchain::without_our_make,
 };
 use std::{path::PathBuf, process::Command};
 
@@ -178,11 +179,9 @@ fn selftest(fixture: &Fixture) -> Result<Vec<u8>> {
         make.arg("-C")
             .arg(fixture.base.sources.join("tools/testing/selftests/initramfs_mount"))
             .arg(format!("OUTPUT={}", dir.display()))
-            .arg(format!("CC={}", guest::compiler()?))
-            .env_remove("MAKEFLAGS")
-            .env_remove("MAKELEVEL");
+            .arg(format!("CC={}", guest::compiler()?));
         std::fs::create_dir(dir)?;
-        output(&mut make).map(drop)
+        output(without_our_make(&mut make)).map(drop)
     })?;
     let archive = Archive::running("selftest")?.copy(&built.join(name), "selftest")?;
     Ok(archive.finish())
