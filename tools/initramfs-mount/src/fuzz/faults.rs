@@ -13,7 +13,7 @@ use crate::{
     paths, tree,
 };
 use anyhow::{bail, ensure, Context, Result};
-use std::{collections::BTreeMap, ops::Range, path::Path, sync::Mutex};
+use std::{collections::BTreeMap, ops::Range, path::Path, slice, sync::Mutex};
 
 /// What is changed of how allocations fail, which no parameter does.
 const CHANGES: [(&str, &str, &str); 7] = [
@@ -64,7 +64,7 @@ pub fn sweep(base: &Base) -> Result<()> {
     let whole = archive.finish();
     let broken = &whole[..archive.open().len() - 1];
 
-    let kernel = kunit::build_user_mode_with(&there, &[config.clone()])?;
+    let kernel = kunit::build_user_mode_with(&there, slice::from_ref(&config))?;
     let files = files_of(&boot(&kernel, &whole, WORDS)?)?;
     sweep_one("a whole archive", &kernel, &whole, Some(&files))?;
     sweep_one("a broken archive", &kernel, broken, None)?;
