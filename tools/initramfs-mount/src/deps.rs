@@ -12,6 +12,7 @@ use crate::{
 };
 use anyhow::{anyhow, Context, Result};
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     process::Command,
     thread::{self, ScopedJoinHandle},
@@ -57,8 +58,11 @@ fn packages() -> Vec<(For, &'static str, Vec<&'static str>)> {
         (For::Test, "a boot on arm64", vec!["qemu-system-arm", "mmdebstrap", "uidmap"]),
         (For::Test, "the gates", vec!["sparse", "python3-sphinx", "graphviz", "shellcheck"]),
         (For::All, "Debian packages of a kernel", vec!["debhelper", "dpkg-dev", "dwarves"]),
+        (For::All, "policies of security modules", vec!["checkpolicy", "apparmor"]),
+        (For::All, "the kernel's selftests", vec!["libcap-dev"]),
         (For::All, "boots on other architectures", {
-            arch::others().flat_map(|arch| arch.qemu_packages).copied().collect()
+            let packages: BTreeSet<_> = arch::others().flat_map(|arch| arch.qemu_packages).collect();
+            packages.into_iter().copied().collect()
         }),
         (For::All, "looking at the report", vec!["chromium"]),
     ]

@@ -71,6 +71,9 @@ pub const GCC: Kernel = Kernel { gcc: true, ..kernel("gcc", &["kunit"], None) };
 /// [`SMALL`] with each object instrumented. It is not booted.
 pub const INSTRUMENTED: Kernel = kernel("instrumented", &["kunit", "instrumented"], None);
 
+/// [`BOOT`] with each security module.
+pub const SECURITY: Kernel = kernel("security", &["container", "security"], None);
+
 /// The one for whole distributions.
 pub const DISTRIBUTION: Kernel = kernel("distribution", &["container", "distribution"], None);
 
@@ -142,6 +145,12 @@ impl Kernel {
         }
         if self.layers.contains(&BUILT_IN) {
             all += &format!("CONFIG_INITRAMFS_SOURCE=\"{}\"\n", built_in(base).display());
+        }
+        if self.layers.contains(&"security") {
+            let policy = paths::tool("configs/ipe.policy");
+            all += &format!("CONFIG_IPE_BOOT_POLICY=\"{}\"\n", policy.display());
+            // With another one it is another kernel.
+            all.extend(read(&policy)?.lines().map(|line| format!("# {line}\n")));
         }
         Ok(all)
     }

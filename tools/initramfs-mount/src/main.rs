@@ -407,7 +407,10 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
             (Some(1), others),
         ]);
         if here && all {
-            tests = tests.run(vec![(None, situations::trials(&Fixture::new(base, true)?))]);
+            tests = tests.run(vec![
+                (None, situations::more_trials(&fixture)),
+                (None, situations::trials(&Fixture::new(base, true)?)),
+            ]);
         }
         if here {
             tests = tests.run(vec![gates(&fixture, i == 0, newest)]);

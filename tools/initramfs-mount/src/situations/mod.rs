@@ -14,6 +14,7 @@ mod memory;
 mod options;
 mod policy;
 mod root;
+mod security;
 mod whole;
 
 use crate::{
@@ -57,12 +58,27 @@ pub fn trials(fixture: &Arc<Fixture>) -> Vec<Trial> {
         ("built_in", built_in::all()),
         ("canary", canary::all()),
     ];
-    let all = groups.into_iter().flat_map(|(group, situations)| {
-        situations
-            .into_iter()
-            .map(move |Situation { name, test }| fixture.trial(&format!("{group}::{name}"), test))
-    });
-    all.collect()
+    trials_of(fixture, groups)
+}
+
+/// Those whose kernels `make test-all` alone builds.
+pub fn more_trials(fixture: &Arc<Fixture>) -> Vec<Trial> {
+    trials_of(fixture, [("security", security::all())])
+}
+
+fn trials_of<const N: usize>(
+    fixture: &Arc<Fixture>,
+    groups: [(&str, Vec<Situation>); N],
+) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for (group, situations) in groups {
+        trials.extend(
+            situations
+                .into_iter()
+                .map(|Situation { name, test }| fixture.trial(&format!("{group}::{name}"), test)),
+        );
+    }
+    trials
 }
 
 /// A boot. It becomes a situation with what must come of it.

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Security modules, in a kernel that has all of them: what each says of an initramfs root, of programs
+//! on other file systems, and of a disk that becomes the root, with the option and without.
+
+use super::*;
+use crate::{
+    cmd::{output, program, read, write},
+    kernel::SECURITY,
+    paths,
+};
+use std::{path::PathBuf, process::Command};
+
+/// What precedes the type in a label.
+const LABEL: &str = "user_u:object_r:";
+
+pub fn all() -> Vec<Situation> {
+    let modules = ["selinux", "smack", "apparmor", "ipe", "ima"];
+    modules
+        .into_iter()
+        .map(|module| Situation {
+            name: module.to_owned(),
+            test: Box::new(move |fixture| compare(fixture, module)),
+        })
+        .collect()
+}
+
+fn compare(fixture: &Fixture, module: &str) -> Result<()> {
+    let (on, off) = (boot(fixture, module, "")?, boot(fixture, module, "initramfs_mount=0")?);
+    on.logs("initramfs_mount: / is the initramfs, tmpfs")?;
+    off.never_logs("initramfs_mount: / is")?;
+    // What depends on the name of a file system is not the same.
+    match module {
+        "selinux" => {
+            on.says(&format!("archive, label: {LABEL}tmpfs_t"))?;
+            off.says(&format!("archive, label: {LABEL}rootfs_t"))?;
+        }
+        "ima" => {
+            on.says("archive, measured as rootfs: 0")?.says("archive, measured as tmpfs: 1")?;
+            off.says("archive, measured as rootfs: 1")?.says("archive, measured as tmpfs: 0")?;
+        }
+        _ => {}
+    }
+    for seen in [on, off] {
+        seen.check(seen.value("archive, modules")?.contains(module), "the module is off")?
+            .says("archive, from root: runs")?;
+        if module == "ipe" {
+            seen.says("archive, from tmpfs: refused")?
+                .says("archive, from disk: refused")?
+                .says("disk: refused")?;
+            continue;
+        }
+        seen.says("archive, from tmpfs: runs")?
+            .says("archive, from disk: runs")?
+            .check(seen.value("disk, modules")?.contains(module), "the module is off")?;
+        for name in ["archive", "disk"].iter().filter(|_| module == "apparmor") {
+            seen.says(&format!("{name}, allowed: read"))?
+                .says(&format!("{name}, denied: not read"))?;
+        }
+        if module == "ima" {
+            seen.says("disk, measured as ext4: 1")?;
+        }
+    }
+    Ok(())
+}
+
+fn boot(fixture: &Fixture, module: &str, words: &str) -> Result<Seen> {
+    let archive = Archive::system()?
+        .programs(&[("ls", "coreutils")])?
+        .script("init", "export NAME=archive\nexec /guest/security.sh");
+    let machine = fixture.machine(&SECURITY)?;
+    let archive = match module {
+        "selinux" => archive.copy(&selinux_policy(fixture)?, "policy")?,
+        "apparmor" => archive.copy(&apparmor_profile(fixture)?, "profile")?,
+        _ => archive,
+    };
+    let disk = fixture.image("security.img", |image| {
+        let init = script("export NAME=disk\nexec /guest/security.sh");
+        let disk = Disk { fs: "ext4", mib: 16, init: ("sbin/init", &init) };
+        disk.make(image, |_| Ok(()))
+    })?;
+    Seen::of(&Machine {
+        initrd: Some(Initrd::Bytes(archive.finish())),
+        disk: Some(disk),
+        ..machine.append(&format!("lsm={module} {words}"))
+    })
+}
+
+/// The policy that the kernel's own mdp makes up, with labels of their own for what may be the root.
+fn selinux_policy(fixture: &Fixture) -> Result<PathBuf> {
+    fixture.image("selinux.policy", |policy| {
+        let dir = tempfile::tempdir()?;
+        let conf = dir.path().join("policy.conf");
+        let mdp = SECURITY.dir(&fixture.base).join("scripts/selinux/mdp/mdp");
+        output(Command::new(mdp).arg(&conf).arg(dir.path().join("contexts")))?;
+        let text = read(&conf)?;
+        // Debian's checkpolicy may not know the newest capabilities.
+        let lines = text.lines().filter(|line| !line.starts_with("policycap "));
+        let text = lines.collect::<Vec<_>>().join("\n");
+        let text = text
+            .replace("type base_t;", "type base_t;\ntype rootfs_t;\ntype tmpfs_t;")
+            .replace(&format!(" tmpfs {LABEL}base_t"), &format!(" tmpfs {LABEL}tmpfs_t"));
+        let text = format!("{text}\ngenfscon rootfs / {LABEL}rootfs_t\n");
+        write(&conf, text)?;
+        let mut checkpolicy = Command::new(program("checkpolicy", "checkpolicy")?);
+        checkpolicy.args(["-U", "allow", "-o"]).arg(policy).arg(&conf);
+        output(&mut checkpolicy).map(drop)
+    })
+}
+
+/// A profile for one program, compiled.
+fn apparmor_profile(fixture: &Fixture) -> Result<PathBuf> {
+    fixture.image("apparmor.profile", |profile| {
+        let mut parser = Command::new(program("apparmor_parser", "apparmor")?);
+        parser.args(["--skip-kernel-load", "--skip-cache", "--ofile"]).arg(profile);
+        output(parser.arg(paths::tool("configs/apparmor.profile"))).map(drop)
+    })
+}
