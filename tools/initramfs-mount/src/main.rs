@@ -24,6 +24,7 @@ mod packages;
 mod paths;
 mod programs;
 mod report;
+mod selftests;
 mod series;
 mod situations;
 mod toolchain;
@@ -391,6 +392,7 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
                 }),
                 fixture.trial("kernel::gcc", gates::gcc),
                 fixture.trial("fuzz::faults", |f| fuzz::faults::sweep(&f.base)),
+                fixture.trial("selftests", selftests::compare),
                 fixture.trial("packages", programs::packages),
             ]);
         }
