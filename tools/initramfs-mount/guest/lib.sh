@@ -24,9 +24,13 @@ count_roots() {
 }
 
 # How many KiB are free. What CPUs keep on lists of their own, which can be a lot after much has been
-# freed, is not in MemFree.
+# freed, is not in MemFree. Pages are not 4 KiB everywhere.
 count_free() {
-	awk '$1 ~ /^(nr_free_pages|count:)$/ { pages += $2 } END { print pages * 4 }' /proc/zoneinfo
+	awk '
+		$1 == "MemTotal:" { kib = $2 }
+		$1 == "managed" { all += $2 }
+		$1 ~ /^(nr_free_pages|count:)$/ { free += $2 }
+		END { print free * int(kib / all + 0.5) }' /proc/meminfo /proc/zoneinfo
 }
 
 # The same, once what is being freed has been.

@@ -10,7 +10,7 @@ use std::{path::PathBuf, sync::OnceLock};
 /// An architecture.
 #[derive(Debug)]
 pub struct Arch {
-    /// As QEMU and `configs/arch/` call it.
+    /// As QEMU and `configs/arch/` call it. What follows a dash sets it apart from another row.
     pub name: &'static str,
     /// As the kernel's `ARCH=` does.
     pub kernel: &'static str,
@@ -31,6 +31,20 @@ pub struct Arch {
     pub console: &'static str,
 }
 
+const ARM64: Arch = Arch {
+    name: "arm64",
+    kernel: "arm64",
+    kunit: "arm64",
+    debian: "arm64",
+    image: "arch/arm64/boot/Image.gz",
+    qemu: "qemu-system-aarch64",
+    gnu: "aarch64",
+    qemu_packages: &["qemu-system-arm"],
+    machine: "virt",
+    cpu: "max",
+    console: "ttyAMA0",
+};
+
 const ALL: &[Arch] = &[
     Arch {
         name: "x86_64",
@@ -45,19 +59,8 @@ const ALL: &[Arch] = &[
         cpu: "max",
         console: "ttyS0",
     },
-    Arch {
-        name: "arm64",
-        kernel: "arm64",
-        kunit: "arm64",
-        debian: "arm64",
-        image: "arch/arm64/boot/Image.gz",
-        qemu: "qemu-system-aarch64",
-        gnu: "aarch64",
-        qemu_packages: &["qemu-system-arm"],
-        machine: "virt",
-        cpu: "max",
-        console: "ttyAMA0",
-    },
+    ARM64,
+    Arch { name: "arm64-64k", ..ARM64 },
     Arch {
         name: "riscv64",
         kernel: "riscv",
@@ -106,6 +109,11 @@ fn native() -> &'static Arch {
 }
 
 impl Arch {
+    /// Its name, without what is behind a dash.
+    pub fn family(&self) -> &str {
+        self.name.split('-').next().unwrap_or(self.name)
+    }
+
     /// Returns where its QEMU is.
     pub fn qemu(&self) -> Result<PathBuf> {
         program(self.qemu, self.qemu_packages[0])
@@ -121,7 +129,7 @@ impl Arch {
         format!("{}-linux-gnu", self.gnu)
     }
 
-    /// Whether its programs don't run on this machine.
+    /// Whether it is another row than this machine's.
     pub fn is_foreign(&self) -> bool {
         self.name != native().name
     }

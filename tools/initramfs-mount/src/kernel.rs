@@ -128,15 +128,15 @@ impl Kernel {
     }
 
     /// The settings of all layers. A layer is `configs/LAYER.config`, with what a base needs in
-    /// `configs/LAYER-BASE.config` and an architecture in `configs/arch/ARCH-LAYER.config`.
+    /// `configs/LAYER-BASE.config` and an architecture in `configs/arch/ARCH-LAYER.config`, behind what its
+    /// family needs.
     fn settings(&self, base: &Base) -> Result<String> {
         let mut all = String::new();
         for layer in [FIRST].iter().chain(self.layers) {
-            let arch = arch::current().name;
-            let mut files = vec![
-                paths::tool(&format!("configs/{layer}.config")),
-                paths::tool(&format!("configs/arch/{arch}-{layer}.config")),
-            ];
+            let [family, arch] = [arch::current().family(), arch::current().name]
+                .map(|arch| paths::tool(&format!("configs/arch/{arch}-{layer}.config")));
+            let mut files = vec![paths::tool(&format!("configs/{layer}.config")), family, arch];
+            files.dedup();
             files.extend(for_base(layer, base));
             files.extend((*layer == "kunit").then(|| kunit_config(base)));
             for file in files.iter().filter(|file| file.is_file()) {

@@ -119,7 +119,7 @@ fn command(kernel: &Path, words: &str) -> Result<Command> {
         .args(["--disable-kvm", "--disable-microvm", "--force-9p", "--memory", "768M"])
         .args(["--append", words]);
     if arch::current().is_foreign() {
-        vng.args(["--arch", arch::current().name, "--root"]).arg(guest::root()?);
+        vng.args(["--arch", arch::current().family(), "--root"]).arg(guest::root()?);
     }
     Ok(vng)
 }
