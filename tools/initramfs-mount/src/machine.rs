@@ -34,6 +34,8 @@ pub struct Machine {
     pub talk: Vec<(String, String)>,
     pub mib: u32,
     pub cpus: u32,
+    /// Whether half of the memory is another node's.
+    pub numa: bool,
     /// Count instructions, and have time go by with them: a nanosecond each.
     pub icount: bool,
     pub seconds: u64,
@@ -107,6 +109,7 @@ impl Machine {
             talk: Vec::new(),
             mib: 256,
             cpus: 1,
+            numa: false,
             icount: false,
             seconds: 60,
             debug: false,
@@ -167,6 +170,13 @@ impl Machine {
             // What a test writes there is nothing to the next one.
             let drive = format!("if=virtio,format=raw,snapshot=on,file={}", disk.display());
             qemu.args(["-drive", &drive]);
+        }
+        if self.numa {
+            for node in ["0", "1"] {
+                let memory = format!("memory-backend-ram,id=memory{node},size={}M", mib / 2);
+                let node = format!("node,nodeid={node},memdev=memory{node}");
+                qemu.args(["-object", &memory, "-numa", &node]);
+            }
         }
         if self.icount {
             qemu.args(["-icount", "shift=0"]);

@@ -23,7 +23,7 @@ use crate::{
     cmd::read_bytes,
     disk::Disk,
     harness::{Fixture, Seen},
-    kernel::{Kernel, BOOT, TEST},
+    kernel::{Kernel, BOOT, DISTRIBUTION, TEST},
     machine::{Initrd, Machine},
 };
 use anyhow::Result;
@@ -63,7 +63,7 @@ pub fn trials(fixture: &Arc<Fixture>) -> Vec<Trial> {
 
 /// Those whose kernels `make test-all` alone builds.
 pub fn more_trials(fixture: &Arc<Fixture>) -> Vec<Trial> {
-    trials_of(fixture, [("security", security::all())])
+    trials_of(fixture, [("security", security::all()), ("numa", options::numa())])
 }
 
 fn trials_of<const N: usize>(
@@ -90,6 +90,7 @@ struct Setup {
     words: String,
     mib: u32,
     cpus: u32,
+    numa: bool,
     seconds: u64,
 }
 
@@ -111,6 +112,7 @@ fn alone(name: impl Into<String>) -> Setup {
         words: String::new(),
         mib: 256,
         cpus: 1,
+        numa: false,
         seconds: 60,
     }
 }
@@ -138,6 +140,11 @@ impl Setup {
         Self { kernel: &TEST, ..self }
     }
 
+    /// With memory of two nodes, and a kernel that knows them.
+    fn nodes(self) -> Self {
+        Self { kernel: &DISTRIBUTION, numa: true, mib: 8 * BIG_MIB as u32, ..self }
+    }
+
     fn mib(self, mib: u32) -> Self {
         Self { mib, ..self }
     }
@@ -157,6 +164,7 @@ impl Setup {
             disk: self.has_disk.then(|| fixture.disk()).transpose()?,
             mib: self.mib,
             cpus: self.cpus,
+            numa: self.numa,
             seconds: self.seconds,
             ..fixture.machine(self.kernel)?.append(&self.words)
         })

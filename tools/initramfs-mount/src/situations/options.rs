@@ -3,7 +3,7 @@
 //! What the command line says of the mount.
 
 use super::*;
-use crate::archive::padded;
+use crate::archive::{noise, padded};
 
 pub fn all() -> Vec<Situation> {
     let mut all = situations([
@@ -67,6 +67,30 @@ pub fn all() -> Vec<Situation> {
         all.push(boot.boots_rootfs("archive").into());
     }
     all
+}
+
+/// On a machine with two nodes of memory.
+pub fn numa() -> Vec<Situation> {
+    situations([
+        boot("default", big).nodes().comes_to(|seen, _| fills(seen, |less| less < 8 << 10)),
+        boot("interleaved", big)
+            .nodes()
+            .with("initramfs_options=mpol=interleave")
+            .comes_to(|seen, _| fills(seen, |less| less > 24 << 10))
+            .logs("initramfs_mount: / is the initramfs, tmpfs mpol=interleave"),
+    ])
+}
+
+fn big(_: &Fixture) -> Result<Vec<u8>> {
+    Ok(Archive::running("numa")?.file("big", 0o644, &noise(BIG_MIB << 20)).finish())
+}
+
+/// All of the archive is in memory, and so much of it in the node that has less.
+fn fills(seen: &Seen, is_right: fn(u64) -> bool) -> Result<()> {
+    let (a, b) = (seen.number("node 0")?, seen.number("node 1")?);
+    let is_there = a + b >= (BIG_MIB as u64) << 10;
+    let what = format!("{a} KiB are in one node, {b} in the other");
+    seen.check(is_there && is_right(a.min(b)), what).map(drop)
 }
 
 /// An archive with what turns the feature off, where a boot loader puts it.
