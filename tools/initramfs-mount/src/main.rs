@@ -391,10 +391,16 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
                     gates::instrumented_debug(f)
                 }),
                 fixture.trial("kernel::gcc", gates::gcc),
-                fixture.trial("fuzz::faults", |f| fuzz::faults::sweep(&f.base)),
                 fixture.trial("selftests", selftests::compare),
                 fixture.trial("packages", programs::packages),
             ]);
+            if !base.own {
+                // These take checkouts of their own.
+                others.extend([
+                    fixture.trial("fuzz::faults", |f| fuzz::faults::sweep(&f.base)),
+                    fixture.trial("user_tree", |f| user_tree::with_virtme(&f.base)),
+                ]);
+            }
         }
         let failed = tests.failed;
         // Two at a time, since there are stretches where a build keeps but one CPU busy.

@@ -21,7 +21,7 @@ pub struct Toolchain {
     bindgen: PathBuf,
     /// What follows `LLVM=`: 1, or the suffix of the programs' names.
     llvm: String,
-    libclang: PathBuf,
+    pub libclang: PathBuf,
     ccache: bool,
 }
 
@@ -44,12 +44,9 @@ impl Toolchain {
         })
     }
 
-    /// Returns a make that builds the kernel sources in `src` into `objects`.
-    pub fn make(&self, src: &Path, objects: &Path) -> Command {
-        let mut make = Command::new("make");
-        make.arg("-C").arg(src);
+    /// What make is to be told of it.
+    pub fn variables(&self) -> Vec<String> {
         let variables = [
-            ("O", objects.to_path_buf()),
             ("LLVM", self.llvm.clone().into()),
             ("RUSTC", self.rustc.clone()),
             ("HOSTRUSTC", self.rustc.clone()),
@@ -58,8 +55,15 @@ impl Toolchain {
             ("CLIPPY_DRIVER", self.beside_rustc("clippy-driver")),
             ("BINDGEN", self.bindgen.clone()),
         ];
-        let variables = variables.iter();
-        make.args(variables.map(|(name, value)| format!("{name}={}", value.display())))
+        variables.iter().map(|(name, value)| format!("{name}={}", value.display())).collect()
+    }
+
+    /// Returns a make that builds the kernel sources in `src` into `objects`.
+    pub fn make(&self, src: &Path, objects: &Path) -> Command {
+        let mut make = Command::new("make");
+        make.arg("-C").arg(src);
+        make.arg(format!("O={}", objects.display()))
+            .args(self.variables())
             .arg(format!("ARCH={}", arch::current().kernel))
             .arg(format!("-j{}", jobs()));
         if self.ccache {
@@ -107,15 +111,15 @@ impl Toolchain {
     }
 }
 
-pub fn jobs() -> usize {
-    std::thread::available_parallelism().map_or(1, |n| n.get())
-}
-
 /// Keeps what `make` has told this program from another make that it calls.
 pub fn without_our_make(command: &mut Command) -> &mut Command {
     ["MAKEFLAGS", "MAKELEVEL", "MFLAGS", "RUSTFLAGS"]
         .iter()
         .fold(command, |command, variable| command.env_remove(variable))
+}
+
+pub fn jobs() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get())
 }
 
 /// Finds a compiler that comes with the sources of its library, and is new enough for 6.12.

@@ -7,6 +7,7 @@ use crate::{
     cmd::{make_dir, output, read, write},
     paths,
     series::{Identity, Patch, NO_IDENTITY},
+    tree, virtme,
 };
 use anyhow::{bail, ensure, Context, Result};
 use std::{
@@ -278,4 +279,16 @@ pub fn check(base: &Base) -> Result<()> {
         ensure!(read(&main)? == other, "a misfit is not left as it was");
     }
     Ok(())
+}
+
+/// Brings the series into a tree as somebody has it, has virtme-ng build it, and boots it.
+pub fn with_virtme(base: &Base) -> Result<()> {
+    tree::prepare(base)?;
+    let there = base.beside("user", PRISTINE)?;
+    // An earlier run may have been stopped in the middle.
+    let _ = there.git(&["am", "--abort"]);
+    there.git(&["config", "user.name", "A Developer"])?;
+    there.git(&["config", "user.email", "developer@example.org"])?;
+    patch_tree(&Tree::new(&there.sources)?)?;
+    virtme::check_own_tree(&there.sources, &base.log("user-tree.log"))
 }

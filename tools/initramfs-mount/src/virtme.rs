@@ -9,6 +9,7 @@ use crate::{
     cmd::{program, read, watch, write},
     containers, deps, guest,
     machine::{converse, said},
+    toolchain::{without_our_make, Toolchain},
 };
 use anyhow::{anyhow, ensure, Context, Result};
 use std::{
@@ -108,19 +109,24 @@ fn with_initrd(kernel: &Path, initrd: &Path, words: &str) -> Result<Command> {
 /// virtme-ng with a kernel.
 fn command(kernel: &Path, words: &str) -> Result<Command> {
     arch::current().qemu()?;
-    let path = deps::vng()?;
-    // It looks for its other programs in PATH.
-    let dirs = path.parent().map(Path::to_path_buf).into_iter();
-    let old = env::var_os("PATH").unwrap_or_default();
-    let mut vng = Command::new(&path);
-    vng.env("PATH", env::join_paths(dirs.chain(env::split_paths(&old)))?)
-        .arg("--run")
+    let mut vng = vng()?;
+    vng.arg("--run")
         .arg(kernel)
         .args(["--disable-kvm", "--disable-microvm", "--force-9p", "--memory", "768M"])
         .args(["--append", words]);
     if arch::current().is_foreign() {
         vng.args(["--arch", arch::current().family(), "--root"]).arg(guest::root()?);
     }
+    Ok(vng)
+}
+
+fn vng() -> Result<Command> {
+    let path = deps::vng()?;
+    // It looks for its other programs in PATH.
+    let dirs = path.parent().map(Path::to_path_buf).into_iter();
+    let old = env::var_os("PATH").unwrap_or_default();
+    let mut vng = Command::new(&path);
+    vng.env("PATH", env::join_paths(dirs.chain(env::split_paths(&old)))?);
     Ok(vng)
 }
 
@@ -135,6 +141,7 @@ fn in_terminal(command: &Command) -> Result<Command> {
         // In the background it could not be typed at.
         .arg(format!("timeout --foreground 180 {}", words.join(" ")))
         .arg("/dev/null");
+    script.current_dir(command.get_current_dir().unwrap_or(Path::new(".")));
     let set = command.get_envs().filter_map(|(key, value)| Some((key, value?)));
     script.envs(set);
     Ok(script)
@@ -164,6 +171,34 @@ pub fn check_force_initramfs(kernel: &Path, words: &str, log: &Path) -> Result<(
         "echo \"host: $(cat {file})\"; echo \"root: $(findmnt -n -o FSTYPE /)\"; sleep 2"
     ));
     talk(&vng, log, &[], &[format!("host: {SECRET}"), "root: 9p".to_owned()])
+}
+
+/// What README says of a tree of one's own with the series in it: virtme-ng configures it, builds it, and
+/// boots what it has built.
+pub fn check_own_tree(kdir: &Path, log: &Path) -> Result<()> {
+    let toolchain = Toolchain::find()?;
+    let mut build = vng()?;
+    build
+        .current_dir(kdir)
+        .args(["--build", "--verbose"])
+        .env("LIBCLANG_PATH", &toolchain.libclang);
+    for option in ["RUST", "INITRAMFS_MOUNT"] {
+        build.args(["--configitem", &format!("CONFIG_{option}=y")]);
+    }
+    watch(
+        "vng --build",
+        &log.with_extension("build.log"),
+        without_our_make(build.args(toolchain.variables())),
+    )?;
+    let mut boot = vng()?;
+    boot.current_dir(kdir).args([
+        "--disable-kvm",
+        "--verbose",
+        "--force-initramfs",
+        "--exec",
+        "true",
+    ]);
+    talk(&boot, log, &[], &["initramfs_mount: / is the initramfs".to_owned()])
 }
 
 /// A file of the host, which the guest reads.
