@@ -99,13 +99,12 @@ impl Archive {
         Ok(self.file(to, mode & 0o7777, &data))
     }
 
-    /// A program for a guest with the libraries that it loads.
-    fn program(mut self, path: &Path) -> Result<Self> {
-        for file in guest::with_libraries(path)? {
+    /// Files that a guest has where they are here, as programs and the libraries that they load.
+    pub fn at_their_places(self, files: impl IntoIterator<Item = PathBuf>) -> Result<Self> {
+        files.into_iter().try_fold(self, |archive, file| {
             let name = file.to_string_lossy().trim_start_matches('/').to_owned();
-            self = self.parents(&name).copy(&guest::here(&file)?, &name)?;
-        }
-        Ok(self)
+            archive.parents(&name).copy(&guest::here(&file)?, &name)
+        })
     }
 
     /// Programs, each with the package that has it. busybox prefers programs of its own; these are in
@@ -115,7 +114,9 @@ impl Archive {
             let path = guest::find(name, package)?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let link = format!("real/{name}");
-            Ok(archive.program(&path)?.symlink(&link, &path.to_string_lossy()))
+            Ok(archive
+                .at_their_places(guest::with_libraries(&path)?)?
+                .symlink(&link, &path.to_string_lossy()))
         })
     }
 

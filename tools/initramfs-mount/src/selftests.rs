@@ -115,9 +115,5 @@ fn archive(dir: &Path) -> Result<Vec<u8>> {
             libraries.extend(guest::with_libraries(&file)?.into_iter().filter(|lib| *lib != file));
         }
     }
-    for library in libraries {
-        let to = library.to_string_lossy().trim_start_matches('/').to_owned();
-        archive = archive.parents(&to).copy(&library, &to)?;
-    }
-    Ok(archive.finish())
+    Ok(archive.at_their_places(libraries)?.finish())
 }
