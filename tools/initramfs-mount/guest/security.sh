@@ -31,7 +31,7 @@ copy_to() {
 	mkdir -p "$1" && cp /bin/busybox "$1"
 }
 
-# Whether a copy of busybox can be run from a folder, and what that is.
+# Whether a copy of busybox can be run from folder $1, which is on $2.
 run_from() {
 	copy_to "$1"
 	"$1/busybox" true 2>/dev/null && echo "$NAME, from $2: runs" || echo "$NAME, from $2: refused"

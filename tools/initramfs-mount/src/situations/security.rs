@@ -65,12 +65,12 @@ fn compare(fixture: &Fixture, module: &str) -> Result<()> {
 }
 
 fn boot(fixture: &Fixture, module: &str, words: &str) -> Result<Seen> {
-    let archive = Archive::system()?
-        .programs(&[("ls", "coreutils")])?
-        .script("init", "export NAME=archive\nexec /guest/security.sh");
+    let archive = Archive::system()?.script("init", "export NAME=archive\nexec /guest/security.sh");
     let machine = fixture.machine(&SECURITY)?;
     let archive = match module {
-        "selinux" => archive.copy(&selinux_policy(fixture)?, "policy")?,
+        "selinux" => {
+            archive.programs(&[("ls", "coreutils")])?.copy(&selinux_policy(fixture)?, "policy")?
+        }
         "apparmor" => archive.copy(&apparmor_profile(fixture)?, "profile")?,
         _ => archive,
     };
