@@ -113,9 +113,10 @@ impl Toolchain {
 
 /// Keeps what `make` has told this program from another make that it calls.
 pub fn without_our_make(command: &mut Command) -> &mut Command {
-    ["MAKEFLAGS", "MAKELEVEL", "MFLAGS", "RUSTFLAGS"]
-        .iter()
-        .fold(command, |command, variable| command.env_remove(variable))
+    for variable in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS", "RUSTFLAGS"] {
+        command.env_remove(variable);
+    }
+    command
 }
 
 pub fn jobs() -> usize {

@@ -141,7 +141,9 @@ fn in_terminal(command: &Command) -> Result<Command> {
         // In the background it could not be typed at.
         .arg(format!("timeout --foreground 180 {}", words.join(" ")))
         .arg("/dev/null");
-    script.current_dir(command.get_current_dir().unwrap_or(Path::new(".")));
+    if let Some(dir) = command.get_current_dir() {
+        script.current_dir(dir);
+    }
     let set = command.get_envs().filter_map(|(key, value)| Some((key, value?)));
     script.envs(set);
     Ok(script)
