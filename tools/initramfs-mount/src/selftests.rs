@@ -39,7 +39,7 @@ const TARGETS: &[&str] = &[
     "landlock",
 ];
 
-/// What the guide says is otherwise on kernels with nullfs: it asks for the mounts of another namespace.
+/// Fails on kernels with nullfs, as the guide says: it lists the mounts of another namespace.
 const KNOWN: &str = "filesystems/statmount/statmount_test_ns test listmount ns id";
 
 /// Runs them without the option and with it.

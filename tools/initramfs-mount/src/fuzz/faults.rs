@@ -84,11 +84,7 @@ fn sweep_one(name: &str, kernel: &Path, image: &[u8], files: Option<&str>) -> Re
     for fault in FAULTS {
         let range = range(kernel, image, fault)?;
         let tally = Mutex::new(BTreeMap::new());
-        let what = format!(
-            "booting {name}, {fault} from the {}th to the {}th",
-            range.start,
-            range.end - 1
-        );
+        let what = format!("booting {name}, {fault} from {} to {}", range.start, range.end - 1);
         for_each(&what, range, |n| {
             let boot = fail(kernel, image, fault, n)?;
             let end = end(&boot, files)
