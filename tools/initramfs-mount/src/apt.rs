@@ -9,6 +9,7 @@ use crate::{
 use anyhow::{ensure, Context, Result};
 use std::{
     fs,
+    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -118,6 +119,42 @@ fn download(package: &str, dir: &Path, log: &Path) -> Result<PathBuf> {
         .with_context(|| format!("no suite of this machine's Debian mirror has {package}"))?;
     let missing = || format!("apt-get download left no package in {}", dir.display());
     debs(dir)?.pop().with_context(missing)
+}
+
+/// Unpacks packages of Debian 13 and what they depend on into a folder of the cache, which it returns. None
+/// is configured. This machine's Debian may have neither the architecture nor the versions.
+pub fn debian_13(arch: &str, packages: &[&str]) -> Result<PathBuf> {
+    let mut hasher = DefaultHasher::new();
+    packages.hash(&mut hasher);
+    let foreign = paths::cache().join("foreign");
+    let done = foreign.join(format!("{arch}-{:016x}", hasher.finish()));
+    if done.is_dir() {
+        return Ok(done);
+    }
+    make_dir(&foreign)?;
+    let dir = tempfile::tempdir_in(&foreign).context("can't make a folder for packages")?;
+    let [own, tarball, root] =
+        ["own.sources", "root.tar", "root"].map(|name| dir.path().join(name));
+    write(&own, sources(&["trixie"])?)?;
+    let mut mmdebstrap = Command::new(program("mmdebstrap", "mmdebstrap")?);
+    mmdebstrap
+        .args(["--variant=extract", "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"])
+        .arg(format!("--architectures={arch}"))
+        .arg(format!("--include={}", packages.join(",")))
+        .arg("trixie")
+        .args([&tarball, &own]);
+    let log = foreign.join(format!("{arch}.log"));
+    watch(&format!("getting packages of Debian 13 for {arch}"), &log, &mut mmdebstrap)
+        .context(NO_NETWORK)?;
+    make_dir(&root)?;
+    let mut tar = Command::new("tar");
+    tar.arg("-C").arg(&root).args(["--no-same-owner", "--exclude=./dev", "-xf"]).arg(&tarball);
+    output(&mut tar)?;
+    // Another make may have been faster.
+    if fs::rename(&root, &done).is_err() {
+        ensure!(done.is_dir(), "can't make {}", done.display());
+    }
+    Ok(done)
 }
 
 /// The packages in a folder.

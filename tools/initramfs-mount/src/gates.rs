@@ -8,7 +8,7 @@ use crate::{
     base::{git, Base, PRISTINE},
     cmd::{make_dir, output, program, read, watch, write},
     harness::{Fixture, Seen},
-    kernel::{Kernel, BISECT, BOOT, DEBUG, GCC, INSTRUMENTED, OFF, TEST},
+    kernel::{Kernel, BISECT, BOOT, DEBIAN_13, DEBUG, GCC, INSTRUMENTED, OFF, TEST},
     kunit,
     machine::Machine,
     measure, outgoing, paths, programs,
@@ -505,15 +505,26 @@ pub fn bisect(fixture: &Fixture) -> Result<()> {
     Ok(())
 }
 
-/// GCC, of which Debian's kernels are made, builds it without a warning, and what it has built boots.
+/// GCC of this machine builds it without a warning, and what it has built boots.
 pub fn gcc(fixture: &Fixture) -> Result<()> {
-    let base = &fixture.base;
+    builds_with(&fixture.base, &GCC, &["CONFIG_CC_IS_GCC=y"])
+}
+
+/// The same with what Debian 13 builds its kernels with: no Debian has an older rustc that 6.12 would take.
+pub fn debian_13(fixture: &Fixture) -> Result<()> {
+    let versions = ["CONFIG_CC_IS_GCC=y", "CONFIG_RUSTC_VERSION=1085", "bindgen 0.71."];
+    builds_with(&fixture.base, &DEBIAN_13, &versions)
+}
+
+fn builds_with(base: &Base, kernel: &Kernel, settings: &[&str]) -> Result<()> {
     tree::prepare(base)?;
     // All of what we touch, or there would be nothing to warn of the second time.
-    let _ = fs::remove_dir_all(GCC.dir(base).join("init"));
-    boots(base, &GCC, true)?;
-    let config = read(&GCC.dir(base).join(".config"))?;
-    ensure!(config.contains("CONFIG_CC_IS_GCC=y"), "the kernel gcc has been built otherwise");
+    let _ = fs::remove_dir_all(kernel.dir(base).join("init"));
+    boots(base, kernel, true)?;
+    let config = read(&kernel.dir(base).join(".config"))?;
+    for setting in settings {
+        ensure!(config.contains(setting), "kernel {} is without {setting}", kernel.name);
+    }
     Ok(())
 }
 

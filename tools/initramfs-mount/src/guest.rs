@@ -4,15 +4,12 @@
 
 use crate::{
     apt, arch,
-    cmd::{make_dir, output, program, read_bytes, watch, write},
-    paths,
+    cmd::{output, program, read_bytes},
     toolchain::Toolchain,
 };
 use anyhow::{ensure, Context, Result};
 use goblin::elf::Elf;
 use std::{
-    fs,
-    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -37,44 +34,8 @@ pub fn root() -> Result<PathBuf> {
     if !arch::current().is_foreign() {
         return Ok("/".into());
     }
-    ROOT.get_or_init(|| unpack().map_err(|e| format!("{e:#}"))).clone().map_err(anyhow::Error::msg)
-}
-
-/// Unpacks [`PACKAGES`] and what they depend on into a folder of the cache. The system's suites may not
-/// have the architecture, and Debian 13 does.
-fn unpack() -> Result<PathBuf> {
-    let arch = arch::current().debian;
-    let mut hasher = DefaultHasher::new();
-    PACKAGES.hash(&mut hasher);
-    let foreign = paths::cache().join("foreign");
-    let done = foreign.join(format!("{arch}-{:016x}", hasher.finish()));
-    if done.is_dir() {
-        return Ok(done);
-    }
-    make_dir(&foreign)?;
-    let dir = tempfile::tempdir_in(&foreign).context("can't make a folder for programs")?;
-    let [sources, tarball, root] =
-        ["own.sources", "root.tar", "root"].map(|name| dir.path().join(name));
-    write(&sources, apt::sources(&["trixie"])?)?;
-    let mut mmdebstrap = Command::new(program("mmdebstrap", "mmdebstrap")?);
-    mmdebstrap
-        .args(["--variant=extract", "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"])
-        .arg(format!("--architectures={arch}"))
-        .arg(format!("--include={}", PACKAGES.join(",")))
-        .arg("trixie")
-        .args([&tarball, &sources]);
-    let log = foreign.join(format!("{arch}.log"));
-    watch(&format!("getting programs for {arch}"), &log, &mut mmdebstrap)
-        .context("is there a network, and the Debian mirror that apt's sources name?")?;
-    make_dir(&root)?;
-    let mut tar = Command::new("tar");
-    tar.arg("-C").arg(&root).args(["--no-same-owner", "--exclude=./dev", "-xf"]).arg(&tarball);
-    output(&mut tar)?;
-    // Another make may have been faster.
-    if fs::rename(&root, &done).is_err() {
-        ensure!(done.is_dir(), "can't make {}", done.display());
-    }
-    Ok(done)
+    let unpack = || apt::debian_13(arch::current().debian, PACKAGES).map_err(|e| format!("{e:#}"));
+    ROOT.get_or_init(unpack).clone().map_err(anyhow::Error::msg)
 }
 
 /// Returns where a file of a guest is here.

@@ -9,7 +9,7 @@ use crate::{
     base::Base,
     cmd::{output, read, read_bytes, watch, write},
     paths,
-    toolchain::Toolchain,
+    toolchain::{make_by_debian_13, Toolchain},
     tree,
 };
 use anyhow::{ensure, Context, Result};
@@ -30,8 +30,17 @@ pub struct Kernel {
     pub copy_of: Option<&'static Kernel>,
     /// The same under sanitizers.
     debug: Option<&'static Kernel>,
-    /// Whether it is built with GCC and GNU ld.
-    gcc: bool,
+    tools: Tools,
+}
+
+/// What a kernel is built with.
+#[derive(Debug)]
+enum Tools {
+    Llvm,
+    /// GCC and GNU ld of this machine.
+    Gcc,
+    /// What Debian 13 builds its kernels with.
+    Debian13,
 }
 
 /// bunzip2 has pointers to what would be in front of two arrays, which it does not follow.
@@ -66,7 +75,11 @@ const DEBUG_TEST: Kernel =
 pub const SMALL: Kernel = kernel("small", &["kunit"], None);
 
 /// [`SMALL`] by GCC and GNU ld.
-pub const GCC: Kernel = Kernel { gcc: true, ..kernel("gcc", &["kunit"], None) };
+pub const GCC: Kernel = Kernel { tools: Tools::Gcc, ..kernel("gcc", &["kunit"], None) };
+
+/// [`SMALL`] by the tools of Debian 13.
+pub const DEBIAN_13: Kernel =
+    Kernel { tools: Tools::Debian13, ..kernel("debian-13", &["kunit"], None) };
 
 /// [`SMALL`] with each object instrumented. It is not booted.
 pub const INSTRUMENTED: Kernel = kernel("instrumented", &["kunit", "instrumented"], None);
@@ -94,7 +107,7 @@ const fn kernel(
     layers: &'static [&'static str],
     copy_of: Option<&'static Kernel>,
 ) -> Kernel {
-    Kernel { name, layers, copy_of, debug: None, gcc: false }
+    Kernel { name, layers, copy_of, debug: None, tools: Tools::Llvm }
 }
 
 impl Kernel {
@@ -165,8 +178,8 @@ impl Kernel {
         let settings = self.settings(base)?;
         let file = self.dir(base).join("settings.config");
         write(&file, &settings)?;
-        let mut make = self.make(base, toolchain);
-        output(make.arg("allnoconfig").env("KCONFIG_ALLCONFIG", &file))?;
+        let given = format!("KCONFIG_ALLCONFIG={}", file.display());
+        output(self.make(base, toolchain)?.args(["allnoconfig", &given]))?;
         let refused = missing(&settings, &read(&self.dir(base).join(".config"))?);
         ensure!(
             refused.is_empty(),
@@ -178,16 +191,17 @@ impl Kernel {
         Ok(())
     }
 
-    pub fn make(&self, base: &Base, toolchain: &Toolchain) -> Command {
-        let mut make = toolchain.make(&base.sources, &self.dir(base));
+    fn make(&self, base: &Base, toolchain: &Toolchain) -> Result<Command> {
+        let (sources, dir) = (&base.sources, self.dir(base));
+        let mut make = match self.tools {
+            Tools::Debian13 => make_by_debian_13(sources, &dir)?,
+            Tools::Gcc => toolchain.make_by_gcc(sources, &dir),
+            Tools::Llvm => toolchain.make(sources, &dir),
+        };
         if self.layers.contains(&"debug") {
             make.arg(UBSAN_EXCEPTION);
         }
-        if self.gcc {
-            // Of two settings, the last one holds.
-            make.args(["LLVM=", "CC=gcc"]);
-        }
-        make
+        Ok(make)
     }
 
     /// Configures it, makes targets, and returns what was said meanwhile.
@@ -197,7 +211,7 @@ impl Kernel {
         self.configure(base, &toolchain)?;
         let log = base.log(&format!("{}-{}.log", self.name, what.replace([' ', '/'], "-")));
         let what = format!("{what} Linux {}, kernel {}", base.name, self.name);
-        watch(&what, &log, self.make(base, &toolchain).args(targets))?;
+        watch(&what, &log, self.make(base, &toolchain)?.args(targets))?;
         read(&log)
     }
 

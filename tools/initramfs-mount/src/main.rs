@@ -391,6 +391,7 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
                     gates::instrumented_debug(f)
                 }),
                 fixture.trial("kernel::gcc", gates::gcc),
+                fixture.trial("kernel::debian_13", gates::debian_13),
                 fixture.trial("selftests", selftests::compare),
                 fixture.trial("packages", programs::packages),
             ]);

@@ -14,6 +14,44 @@ use std::{
     process::Command,
 };
 
+/// What builds a kernel in Debian 13, and what comes with it.
+const DEBIAN_13: &[&str] = &[
+    "gcc",
+    "rustc",
+    "rust-src",
+    "bindgen",
+    "make",
+    "flex",
+    "bison",
+    "bc",
+    "libelf-dev",
+    "libssl-dev",
+    "cpio",
+    "kmod",
+    "perl",
+    "python3-minimal",
+    "rsync",
+    "xz-utils",
+    // What each Debian has, and is not asked for elsewhere.
+    "bash",
+    "coreutils",
+    "dash",
+    "diffutils",
+    "findutils",
+    "grep",
+    "gzip",
+    "mawk",
+    "sed",
+    "tar",
+];
+
+/// What the kernel prints of itself, the same for each build.
+const PRINTED: [(&str, &str); 3] = [
+    ("KBUILD_BUILD_TIMESTAMP", "@0"),
+    ("KBUILD_BUILD_USER", "initramfs-mount"),
+    ("KBUILD_BUILD_HOST", "localhost"),
+];
+
 /// What a kernel is built with.
 #[derive(Clone, Debug)]
 pub struct Toolchain {
@@ -75,12 +113,16 @@ impl Toolchain {
                 // The compiler lists what it has read, so that nothing need be preprocessed for it.
                 .env("CCACHE_DEPEND", "1");
         }
-        make.env("LIBCLANG_PATH", &self.libclang)
-            // What the kernel prints of itself, the same for each build.
-            .env("KBUILD_BUILD_TIMESTAMP", "@0")
-            .env("KBUILD_BUILD_USER", "initramfs-mount")
-            .env("KBUILD_BUILD_HOST", "localhost");
+        make.env("LIBCLANG_PATH", &self.libclang).envs(PRINTED);
         without_our_make(&mut make);
+        make
+    }
+
+    /// The same by GCC and GNU ld.
+    pub fn make_by_gcc(&self, src: &Path, objects: &Path) -> Command {
+        let mut make = self.make(src, objects);
+        // Of two settings, the last one holds.
+        make.args(["LLVM=", if self.ccache { "CC=ccache gcc" } else { "CC=gcc" }]);
         make
     }
 
@@ -109,6 +151,31 @@ impl Toolchain {
         });
         lines.into_iter().collect()
     }
+}
+
+/// Returns a make as [`Toolchain::make`], with the tools of Debian 13 in place of this machine's: GCC, which
+/// Debian's kernels are built with, and rustc 1.85 and bindgen 0.71, the oldest that 7.3 takes.
+pub fn make_by_debian_13(src: &Path, objects: &Path) -> Result<Command> {
+    let root = apt::debian_13(arch::current().debian, DEBIAN_13)?;
+    let mut make = Command::new(program("bwrap", "bubblewrap")?);
+    make.args(["--die-with-parent", "--unshare-pid", "--dev", "/dev", "--proc", "/proc"])
+        .args(["--tmpfs", "/tmp", "--clearenv", "--setenv", "PATH", "/bin:/sbin:/opt"])
+        // Its package is not configured, and has no other name.
+        .args(["--symlink", "/bin/mawk", "/opt/awk"])
+        .arg("--ro-bind")
+        .args([&root.join("usr"), Path::new("/usr")]);
+    for dir in ["bin", "lib", "lib64", "sbin"] {
+        make.args(["--symlink", &format!("usr/{dir}"), &format!("/{dir}")]);
+    }
+    for (name, value) in PRINTED {
+        make.args(["--setenv", name, value]);
+    }
+    make.arg("--ro-bind").args([src, src]).arg("--bind").args([objects, objects]);
+    make.args(["make", "-C"])
+        .arg(src)
+        .arg(format!("O={}", objects.display()))
+        .args([format!("ARCH={}", arch::current().kernel), format!("-j{}", jobs())]);
+    Ok(make)
 }
 
 /// Keeps what `make` has told this program from another make that it calls.
