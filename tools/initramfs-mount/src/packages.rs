@@ -27,6 +27,9 @@ const NAME: &str = "CONFIG_LOCALVERSION=\"-initramfs-mount\"\n";
 /// Debian has it, and until 6.14 it excludes Rust.
 const MODVERSIONS: &str = "# CONFIG_MODVERSIONS is not set\n";
 
+/// What dpkg is to leave out: the symbols for debuggers, of a gigabyte, unless somebody says otherwise.
+const PROFILES: &str = "DEB_BUILD_PROFILES";
+
 /// What settings begin with that say which compilers there are.
 const COMPILERS: &[&str] = &["AS_", "CC_", "CLANG_", "GCC_", "HAVE_", "LD_", "LLD_", "RUSTC_"];
 
@@ -41,28 +44,48 @@ pub fn build(base: &Base) -> Result<Vec<PathBuf>> {
         Some(config) => (read(&config).context("CONFIG= names no configuration")?, ""),
         None => (debians(base)?, NAME),
     };
-    build_with(base, &base.dir.join("deb/obj"), &config, name)
+    let (toolchain, dir) = (Toolchain::find()?, base.dir.join("deb/obj"));
+    let make = || {
+        if arch::current().is_foreign() {
+            toolchain.make(&base.sources, &dir)
+        } else {
+            // As Debian's kernels are, so that what builds modules for those builds them for this one.
+            toolchain.make_by_gcc(&base.sources, &dir)
+        }
+    };
+    build_with(base, &dir, &make, &config, &format!("{OURS}{name}"))
 }
 
 /// Builds packages of the kernel that is booted in tests.
 pub fn build_small(base: &Base) -> Result<Vec<PathBuf>> {
     BOOT.build(base)?;
     DEB.start(base)?;
-    build_with(base, &DEB.dir(base), &read(&BOOT.dir(base).join(".config"))?, "")
+    let (toolchain, dir) = (Toolchain::find()?, DEB.dir(base));
+    let make = || toolchain.make(&base.sources, &dir);
+    build_with(base, &dir, &make, &read(&BOOT.dir(base).join(".config"))?, OURS)
 }
 
-fn build_with(base: &Base, dir: &Path, config: &str, name: &str) -> Result<Vec<PathBuf>> {
-    let toolchain = Toolchain::find()?;
-    configure(base, &toolchain, dir, config, &format!("{OURS}{name}"))?;
+fn build_with(
+    base: &Base,
+    dir: &Path,
+    make: &dyn Fn() -> Command,
+    config: &str,
+    ours: &str,
+) -> Result<Vec<PathBuf>> {
+    configure(base, dir, make, config, ours)?;
     // They come to lie beside the folder that they are built in.
     let beside = dir.parent().unwrap_or(dir);
     for old in apt::debs(beside)? {
         fs::remove_file(&old).with_context(|| format!("can't remove {}", old.display()))?;
     }
     let what = format!("building packages of Linux {}", base.name);
-    let mut make = toolchain.make(&base.sources, dir);
+    let mut make = make();
     // What it builds with is what was found, and not what Debian's packages would have.
-    watch(&what, &base.log("deb.log"), make.args(["bindeb-pkg", "DPKG_FLAGS=-d"]))?;
+    make.args(["bindeb-pkg", "DPKG_FLAGS=-d"]);
+    if env::var_os(PROFILES).is_none() {
+        make.env(PROFILES, "pkg.linux-upstream.nokerneldbg");
+    }
+    watch(&what, &base.log("deb.log"), &mut make)?;
     let built = apt::debs(beside)?;
     ensure!(!built.is_empty(), "there are no packages in {}", beside.display());
     Ok(built)
@@ -109,15 +132,15 @@ fn debians(base: &Base) -> Result<String> {
 /// Takes a configuration with the option in addition, and says what has changed.
 fn configure(
     base: &Base,
-    toolchain: &Toolchain,
     dir: &Path,
+    make: &dyn Fn() -> Command,
     given: &str,
     ours: &str,
 ) -> Result<()> {
     let file = dir.join(".config");
     let take = |wanted: &str| -> Result<String> {
         write(&file, format!("{given}\n{wanted}"))?;
-        output(toolchain.make(&base.sources, dir).arg("olddefconfig"))?;
+        output(make().arg("olddefconfig"))?;
         read(&file)
     };
     let mut got = take(ours)?;
