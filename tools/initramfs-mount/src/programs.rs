@@ -7,7 +7,8 @@
 //! - `says:` a line that it must say to have worked;
 //! - `stock:` what it fails with without the feature, where there is no nullfs;
 //! - `always:` what it fails with, with the feature, too;
-//! - `helper:` that it runs the helper that lists mounts, which is built for this machine alone;
+//! - `native:` that it takes what is there for this machine's architecture alone: the helper that
+//!   lists mounts, or Charliecloud;
 //! - `quick:` that it is in `make test`, and not only in `make test-all`;
 //! - `image:`, `append:`, `type:` which image of Debian's tools is booted, with what on the command
 //!   line, and what is typed there behind what it asks.
@@ -129,10 +130,10 @@ pub fn trials(
     let debian: Vec<_> = all.iter().filter(|program| program.group == "debian").collect();
     let debian: Vec<_> = debian.iter().map(|program| program.name.clone()).collect();
     let debian = debian.join(",");
-    // Those of another architecture have neither the helper that lists mounts nor a whole Debian.
+    // There is no whole Debian of another architecture.
     let here = |program: &Program| {
         !arch::current().is_foreign()
-            || program.group == "container" && program.head("helper").is_empty()
+            || program.group == "container" && program.head("native").is_empty()
     };
     for (position, program) in all.into_iter().enumerate().filter(|(_, program)| here(program)) {
         let program = Arc::new(program);
@@ -253,6 +254,7 @@ impl Run<'_> {
             let mut archive = containers::add(archive)?;
             if !arch::current().is_foreign() {
                 archive = add_mounts(add_mounts(archive, "")?, "c/rootfs/")?;
+                archive = archive.programs(&[("ch-run", "charliecloud-runtime")])?;
             }
             let archive = archive.scripts("programs/container", "programs")?;
             Ok(Machine {

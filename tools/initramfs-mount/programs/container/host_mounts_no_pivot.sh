@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # title: runc --no-pivot: no mount of the host in the container's namespace
 # always: in the namespace: 1
-# helper: yes
+# native: yes
 # quick: yes
 . /programs/lib.sh
 host_mounts "runc run --no-pivot"
