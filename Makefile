@@ -20,7 +20,7 @@ TOOL := tools/initramfs-mount/target/debug/initramfs-mount
 RUN = TOP='$(CURDIR)' KDIR='$(KDIR)' CONFIG='$(CONFIG)' FLAVOUR='$(FLAVOUR)' CARGO='$(CARGO)' $(TOOL) --base $(BASE) $(if $(ARCH),--arch '$(ARCH)')
 
 .PHONY: help deps run test test-all report programs kernel kunit fuzz boot shell check bench series \
-	bisect deb dist tree patch unpatch clean tool
+	bisect deb deb-boot dist tree patch unpatch clean tool
 
 help:
 	@echo 'Targets, with BASE=6.12 unless given:'
@@ -59,6 +59,8 @@ help:
 	@echo '  dist    leave patches for distributions in dist/, and how to use them'
 	@echo '  deb     leave Debian packages in build/$$BASE/deb/, with the configuration of Debian'
 	@echo '          (FLAVOUR=cloud-amd64 for that of another flavour) or CONFIG=file for yours'
+	@echo '  deb-boot  install those with apt in a Debian on a disk, and boot it; podman, too, with'
+	@echo '          that kernel and a whole Debian as its initramfs'
 	@echo '  bench   measure what the feature costs at boot, and what memory it takes to have'
 	@echo '          a root that can be left'
 	@echo '  tree    get the sources and patch them, in build/$$BASE/linux'
@@ -81,7 +83,7 @@ test-all: tool
 report: tool
 	@$(RUN) report --bases '$(BASES)'
 
-kunit bench series bisect deb dist tree patch unpatch deps: tool
+kunit bench series bisect deb deb-boot dist tree patch unpatch deps: tool
 	@$(RUN) $@ $(ARGS)
 
 kernel: tool

@@ -13,7 +13,9 @@ use crate::{
 };
 use anyhow::{anyhow, Context, Result};
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     process::Command,
@@ -22,6 +24,7 @@ use std::{
 
 /// What is in it, on top of Debian's essential packages. None of it is changed or configured.
 pub const PACKAGES: &[&str] = &[
+    "apt",
     "systemd",
     "systemd-sysv",
     "dbus",
@@ -118,8 +121,48 @@ pub fn install(base: &Base, kernel: &Path) -> Result<PathBuf> {
     if made(&out.join("disk.img")) > inputs.iter().map(|path| made(path)).max().flatten() {
         return Ok(out);
     }
-    let dir = tempfile::tempdir()?;
     let objects = DISTRIBUTION.dir(base);
+    let release = read(&objects.join("include/config/kernel.release"))?;
+    let given = [
+        ("RELEASE", release.trim().into()),
+        ("CONFIG", objects.join(".config").into()),
+        ("KERNEL", kernel.into()),
+        ("MOUNTS", mounts.into()),
+    ];
+    let what = "installing the small Debian, with initramfs-tools and dracut";
+    on_disk(what, &base.log("debian-install.log"), &script, &out, &given)?;
+    Ok(out)
+}
+
+/// Has apt install packages of a kernel in the small Debian, on a disk. Returns the folder with `disk.img`,
+/// `vmlinuz`, the `initrd.img` that the packages have made, and `modules.cpio`.
+pub fn install_kernel(base: &Base, packages: &[PathBuf]) -> Result<PathBuf> {
+    let out = base.dir.join("deb");
+    let sources = tempfile::Builder::new().suffix(".sources").tempfile()?;
+    fs::write(sources.path(), apt::sources(&[])?)?;
+    let names = packages.iter().map(|package| package.display().to_string());
+    // Its headers are for programs, which Debian builds with its own.
+    let names: Vec<_> = names.filter(|name| !name.contains("linux-libc-dev")).collect();
+    let given = [
+        ("PACKAGES", names.join(" ").into()),
+        ("SOURCES", sources.path().into()),
+        ("MODULE", paths::tool("debian/module").into()),
+    ];
+    let script = paths::tool("debian/install_kernel.sh");
+    let what = "installing the packages in the small Debian";
+    on_disk(what, &base.log("deb-install.log"), &script, &out, &given)?;
+    Ok(out)
+}
+
+/// Runs a script that unpacks the small Debian, with mounts of its own, and leaves a disk in `out`.
+fn on_disk(
+    what: &str,
+    log: &Path,
+    script: &Path,
+    out: &Path,
+    given: &[(&str, OsString)],
+) -> Result<()> {
+    let dir = tempfile::tempdir()?;
     program("cpio", "cpio")?;
     let mut unshare = Command::new(program("unshare", "util-linux")?);
     if !apt::is_root() {
@@ -128,19 +171,14 @@ pub fn install(base: &Base, kernel: &Path) -> Result<PathBuf> {
     }
     unshare
         .args(["--mount", "--pid", "--fork", "--kill-child", "sh"])
-        .arg(&script)
+        .arg(script)
         // There is no such folder in the small Debian.
         .env_remove("TMPDIR")
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .env("DIR", dir.path())
-        .env("OUT", &out)
-        .env("ARCHIVE", &archive)
-        .env("RELEASE", read(&objects.join("include/config/kernel.release"))?.trim())
-        .env("CONFIG", objects.join(".config"))
-        .env("KERNEL", kernel)
-        .env("MOUNTS", mounts)
-        .env("GUEST", paths::tool("guest"));
-    let what = "installing the small Debian, with initramfs-tools and dracut";
-    watch(what, &base.log("debian-install.log"), &mut unshare)?;
-    Ok(out)
+        .env("OUT", out)
+        .env("ARCHIVE", archive()?)
+        .env("GUEST", paths::tool("guest"))
+        .envs(given.iter().map(|(name, value)| (name, value)));
+    watch(what, log, &mut unshare)
 }

@@ -93,6 +93,8 @@ enum Task {
     Bisect,
     /// Build Debian packages
     Deb,
+    /// Install those packages in a Debian on a disk, and boot it
+    DebBoot,
     /// Measure what it costs at boot, and memory in use over a boot
     Bench,
     /// Run the KUnit tests on user-mode Linux and in QEMU
@@ -247,6 +249,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
                 println!("{}", package.display());
             }
         }
+        Task::DebBoot => programs::installed(&*fixture()?)?,
         Task::Bench => {
             let fixture = fixture()?;
             measure::cost(&fixture)?;

@@ -324,11 +324,16 @@ impl Run<'_> {
 
     /// A machine with the small Debian as its initramfs, and a disk with the kernel.
     fn debian(&self, programs: &str) -> Result<Machine> {
-        let machine = self.machine(&DISTRIBUTION)?;
+        self.debian_in(self.machine(&DISTRIBUTION)?, programs, &[])
+    }
+
+    /// The same on another kernel, with the archive of its modules.
+    fn debian_in(&self, machine: Machine, programs: &str, modules: &[u8]) -> Result<Machine> {
         let initrd = self.fixture.image("debian.cpio", |initrd| {
             copy(&debian::archive()?, initrd)?;
             let mut file = File::options().append(true).open(initrd)?;
-            Ok(file.write_all(&debian_addition()?.finish())?)
+            file.write_all(&debian_addition()?.finish())?;
+            Ok(file.write_all(modules)?)
         })?;
         let disk = self.fixture.image("debian.img", |image| {
             let disk = Disk { fs: "ext4", mib: 64, init: ("sbin/init", "") };
@@ -507,3 +512,48 @@ pub fn packages(fixture: &Fixture) -> Result<()> {
     let machine = Machine { initrd: Some(archive.into()), ..machine };
     Seen::of(&machine)?.is_root_mount("archive", "ramfs").map(drop)
 }
+
+/// Has apt install the packages that [`packages::build`] makes, of a kernel with Debian's configuration, and
+/// boots it: with the image that initramfs-tools has made to a login on a disk, where a module loads that
+/// DKMS has built, and with a whole Debian as its initramfs, where podman runs.
+pub fn installed(fixture: &Fixture) -> Result<()> {
+    let dir = debian::install_kernel(&fixture.base, &packages::build(&fixture.base)?)?;
+    let machine = Machine::new(&dir.join("vmlinuz"));
+    let talk = [("login: ", "root"), ("# ", "sh /guest/installed.sh")];
+    let boot = Machine {
+        initrd: Some(Initrd::File(dir.join("initrd.img"))),
+        disk: Some(dir.join("disk.img")),
+        talk: talk.map(|(asked, typed)| (asked.to_owned(), typed.to_owned())).to_vec(),
+        mib: 2048,
+        cpus: 2,
+        seconds: 900,
+        ..machine.clone().append(&format!("root=/dev/vda rw {NO_GETTY}"))
+    };
+    println!("Debian on a disk, through the image of initramfs-tools");
+    Seen::of(&boot)?
+        .says("running")?
+        .says("ext4")?
+        .says("CONFIG_INITRAMFS_MOUNT=y")?
+        .says("trial: loaded")?;
+    let modules = read_bytes(&dir.join("modules.cpio"))?;
+    for program in all()?
+        .iter()
+        .filter(|program| program.group == "debian" && INSTALLED.contains(&program.name.as_str()))
+    {
+        println!("{}, in a whole Debian as the initramfs", program.name);
+        for on in [true, false] {
+            let run = Run { fixture, program, on, others: "" };
+            let feature = format!("initramfs_mount={}", u8::from(on));
+            let boot = run.boot(|| {
+                let machine = machine.clone().append(&feature);
+                run.debian_in(machine, &INSTALLED.join(","), &modules)
+            })?;
+            let result = run.part(&boot).map_err(|e| format!("{e:#}"));
+            program.judge(&fixture.base, on, &result)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is run in that.
+const INSTALLED: &[&str] = &["podman", "runc", "systemd"];
