@@ -14,6 +14,11 @@ say_on_port() {
 	exec </dev/null >/dev/hvc0 2>&1
 }
 
+begin() {
+	mount_all
+	say_on_port
+}
+
 # The type of the root, or with an argument another field of mountinfo behind the dash.
 root_field() {
 	awk -v n="${1:-1}" '$5 == "/" { for (i = 7; $i != "-"; i++); print $(i + n) }' /proc/self/mountinfo
