@@ -3,13 +3,12 @@
 //! Debian packages, from the mirror that this machine's apt uses.
 
 use crate::{
-    cmd::{make_dir, output, program, read, watch, which, write},
+    cmd::{files, hash, make_dir, output, program, read, watch, which, write},
     paths,
 };
 use anyhow::{ensure, Context, Result};
 use std::{
     fs,
-    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -64,7 +63,8 @@ pub fn install(packages: &[&str]) -> Result<()> {
     };
     // Another run may have been stopped in the middle.
     output(&mut command(&["dpkg", "--configure", "-a"]))?;
-    watch("apt-get update", &log, &mut command(&["apt-get", "update"])).context(NO_NETWORK)?;
+    watch("apt-get update", &log, &mut command(&["apt-get", "update"]))
+        .context(format!("the package lists could not be fetched: {NO_NETWORK}"))?;
     let install = ["apt-get", "install", "-y", "--no-install-recommends"];
     watch("apt-get install", &log, command(&install).args(packages))
         .with_context(|| format!("packages could not be installed: {NO_NETWORK}"))
@@ -124,10 +124,8 @@ fn download(package: &str, dir: &Path, log: &Path) -> Result<PathBuf> {
 /// Unpacks packages of Debian 13 and what they depend on into a folder of the cache, which it returns. None
 /// is configured. This machine's Debian may have neither the architecture nor the versions.
 pub fn debian_13(arch: &str, packages: &[&str]) -> Result<PathBuf> {
-    let mut hasher = DefaultHasher::new();
-    packages.hash(&mut hasher);
     let foreign = paths::cache().join("foreign");
-    let done = foreign.join(format!("{arch}-{:016x}", hasher.finish()));
+    let done = foreign.join(format!("{arch}-{:016x}", hash(packages)));
     if done.is_dir() {
         return Ok(done);
     }
@@ -145,7 +143,7 @@ pub fn debian_13(arch: &str, packages: &[&str]) -> Result<PathBuf> {
         .args([&tarball, &own]);
     let log = foreign.join(format!("{arch}.log"));
     watch(&format!("getting packages of Debian 13 for {arch}"), &log, &mut mmdebstrap)
-        .context(NO_NETWORK)?;
+        .context(format!("packages could not be fetched: {NO_NETWORK}"))?;
     make_dir(&root)?;
     let mut tar = Command::new("tar");
     tar.arg("-C").arg(&root).args(["--no-same-owner", "--exclude=./dev", "-xf"]).arg(&tarball);
@@ -159,7 +157,7 @@ pub fn debian_13(arch: &str, packages: &[&str]) -> Result<PathBuf> {
 
 /// The packages in a folder.
 pub fn debs(dir: &Path) -> Result<Vec<PathBuf>> {
-    let files = dir.read_dir()?.flatten().map(|file| file.path());
+    let files = files(dir)?.into_iter();
     Ok(files.filter(|path| path.extension().is_some_and(|extension| extension == "deb")).collect())
 }
 

@@ -20,14 +20,16 @@ pub struct Arch {
     pub debian: &'static str,
     /// What a boot loader takes, in the folder that a kernel is built in.
     pub image: &'static str,
-    pub qemu: &'static str,
     /// As GCC and Rust do, and the folders of libraries.
     pub gnu: &'static str,
+    pub qemu: &'static str,
     /// Debian's packages with that.
     pub qemu_packages: &'static [&'static str],
     pub machine: &'static str,
     pub cpu: &'static str,
-    /// The serial port of that machine, with `earlycon` where a panic could come before its driver.
+    /// The serial port of that machine, and what else the kernel is to be told there: `earlycon` where a
+    /// panic could come before the port's driver, and not to look for ticks of a timer, which come late
+    /// where the host is busy.
     pub console: &'static str,
 }
 
@@ -37,8 +39,8 @@ const ARM64: Arch = Arch {
     kunit: "arm64",
     debian: "arm64",
     image: "arch/arm64/boot/Image.gz",
-    qemu: "qemu-system-aarch64",
     gnu: "aarch64",
+    qemu: "qemu-system-aarch64",
     qemu_packages: &["qemu-system-arm"],
     machine: "virt",
     cpu: "max",
@@ -52,12 +54,12 @@ const ALL: &[Arch] = &[
         kunit: "x86_64",
         debian: "amd64",
         image: "arch/x86/boot/bzImage",
-        qemu: "qemu-system-x86_64",
         gnu: "x86_64",
+        qemu: "qemu-system-x86_64",
         qemu_packages: &["qemu-system-x86"],
         machine: "pc",
         cpu: "max",
-        console: "ttyS0",
+        console: "ttyS0 no_timer_check",
     },
     ARM64,
     Arch { name: "arm64-64k", ..ARM64 },
@@ -67,8 +69,8 @@ const ALL: &[Arch] = &[
         kunit: "riscv",
         debian: "riscv64",
         image: "arch/riscv/boot/Image",
-        qemu: "qemu-system-riscv64",
         gnu: "riscv64",
+        qemu: "qemu-system-riscv64",
         qemu_packages: &["qemu-system-misc", "opensbi"],
         machine: "virt",
         cpu: "rv64",

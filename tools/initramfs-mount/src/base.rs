@@ -4,10 +4,10 @@
 
 use crate::{
     arch,
-    cmd::{make_dir, output, read},
+    cmd::{lock, make_dir, output, read},
     paths,
 };
-use anyhow::{anyhow, ensure, Context, Result};
+use anyhow::{ensure, Context, Result};
 use fs4::FileExt;
 use std::{
     collections::BTreeSet,
@@ -164,7 +164,7 @@ impl Base {
     /// Waits until no other `make` works on this base, for this architecture, and keeps others off until this
     /// one ends. Until then, nobody changes the sources, either.
     pub fn lock(&self) -> Result<()> {
-        let mut held = HELD.lock().map_err(|_| anyhow!("a thread died"))?;
+        let mut held = lock(&HELD);
         let path = self.dir.join("lock");
         if held.iter().any(|(locked, _)| *locked == path) {
             return Ok(());
@@ -190,7 +190,7 @@ impl Base {
     ///
     /// If another `make` works with them: it might wait for this one.
     pub fn change_sources(&self, change: impl FnOnce() -> Result<()>) -> Result<()> {
-        let held = HELD.lock().map_err(|_| anyhow!("a thread died"))?;
+        let held = lock(&HELD);
         let path = self.sources_lock();
         let file = held.iter().find(|(locked, _)| *locked == path).map(|(_, file)| file);
         let file = file.with_context(|| format!("{} is not locked", self.dir.display()))?;
@@ -211,10 +211,8 @@ impl Base {
 
     /// Lets others work on it.
     pub fn unlock(&self) {
-        if let Ok(mut held) = HELD.lock() {
-            let paths = [self.dir.join("lock"), self.sources_lock()];
-            held.retain(|(path, _)| !paths.contains(path));
-        }
+        let paths = [self.dir.join("lock"), self.sources_lock()];
+        lock(&HELD).retain(|(path, _)| !paths.contains(path));
     }
 }
 

@@ -9,6 +9,7 @@ use rustix::process::{kill_process, Pid, Signal};
 use std::{
     ffi::OsStr,
     fs::{self, File, Permissions},
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash},
     io::{BufRead, BufReader, IsTerminal, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -16,7 +17,7 @@ use std::{
     sync::{
         atomic::{AtomicBool, Ordering},
         mpsc::{self, RecvTimeoutError, Sender},
-        Arc, LazyLock, Mutex,
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
     },
     time::{Duration, Instant},
 };
@@ -194,7 +195,7 @@ impl Progress {
             std::thread::spawn(move || {
                 while ended.recv_timeout(Duration::from_secs(30)) == Err(RecvTimeoutError::Timeout)
                 {
-                    let line = last.lock().map_or_else(|_| String::new(), |last| last.clone());
+                    let line = lock(&last).clone();
                     eprintln!("    {:>4} s  {what}: {line:.60}", start.elapsed().as_secs());
                 }
             });
@@ -205,8 +206,8 @@ impl Progress {
     pub fn line(&self, line: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(line.trim().to_owned());
-        } else if let Ok(mut last) = self.last.lock() {
-            line.trim().clone_into(&mut last);
+        } else {
+            line.trim().clone_into(&mut lock(&self.last));
         }
     }
 
@@ -219,7 +220,26 @@ impl Progress {
     }
 }
 
-/// Returns a command as somebody would type it.
+/// The files of a folder, always in the same order.
+pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let files = fs::read_dir(dir).with_context(|| format!("can't read {}", dir.display()))?;
+    let mut files: Vec<_> = files.flatten().map(|file| file.path()).collect();
+    files.retain(|file| file.is_file());
+    files.sort();
+    Ok(files)
+}
+
+/// Locks what other threads use, too. One that has died has failed the run already.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A number that tells a value from others, the same in each run.
+pub fn hash(value: impl Hash) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(value)
+}
+
+/// Returns a command with its arguments.
 pub fn describe(command: &Command) -> String {
     std::iter::once(command.get_program())
         .chain(command.get_args())

@@ -7,16 +7,15 @@ use crate::{
     apt,
     archive::scripts,
     base::Base,
-    cmd::{make_dir, program, read, watch},
+    cmd::{hash, lock, make_dir, program, read, watch},
     kernel::DISTRIBUTION,
     paths,
 };
-use anyhow::{anyhow, Context, Result};
+use anyhow::{Context, Result};
 use std::{
     env,
     ffi::OsString,
     fs,
-    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     process::Command,
     sync::Mutex,
@@ -74,10 +73,9 @@ pub fn archive() -> Result<PathBuf> {
         packages.extend(["docker-cli", "passt"]);
     }
     let customize = paths::tool("debian/customize.sh");
-    let mut hasher = DefaultHasher::new();
-    (&packages, LEFT_OUT, read(&customize)?).hash(&mut hasher);
+    let hash = hash((&packages, LEFT_OUT, read(&customize)?));
     let dir = paths::cache().join("debian");
-    let archive = dir.join(format!("{codename}-{:016x}.cpio", hasher.finish()));
+    let archive = dir.join(format!("{codename}-{hash:016x}.cpio"));
     if archive.is_file() {
         return Ok(archive);
     }
@@ -111,13 +109,13 @@ pub fn versions() -> Result<String> {
 /// the folder with `disk.img`, `initramfs-tools.img` and `dracut.img`.
 pub fn install(base: &Base, kernel: &Path) -> Result<PathBuf> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _one = ONE_AT_A_TIME.lock().map_err(|_| anyhow!("a thread died"))?;
+    let _one = lock(&ONE_AT_A_TIME);
     let (archive, mounts, script) = (archive()?, mounts()?, paths::tool("debian/install.sh"));
     let out = base.dir.join("debian");
     make_dir(&out)?;
     let made = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
-    let mut inputs = vec![archive.clone(), kernel.to_owned(), mounts.clone(), script.clone()];
-    inputs.extend(scripts("guest")?);
+    let mut inputs = vec![archive.clone(), kernel.to_owned(), mounts.clone()];
+    inputs.extend([scripts("guest")?, scripts("debian")?].concat());
     if made(&out.join("disk.img")) > inputs.iter().map(|path| made(path)).max().flatten() {
         return Ok(out);
     }
@@ -154,7 +152,7 @@ pub fn install_kernel(base: &Base, packages: &[PathBuf]) -> Result<PathBuf> {
     Ok(out)
 }
 
-/// Runs a script that unpacks the small Debian, with mounts of its own, and leaves a disk in `out`.
+/// Leaves a disk in `out` with the small Debian, in which a script has done something.
 fn on_disk(
     what: &str,
     log: &Path,
@@ -171,11 +169,12 @@ fn on_disk(
     }
     unshare
         .args(["--mount", "--pid", "--fork", "--kill-child", "sh"])
-        .arg(script)
+        .arg(paths::tool("debian/on_disk.sh"))
         // There is no such folder in the small Debian.
         .env_remove("TMPDIR")
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .env("DIR", dir.path())
+        .env("SCRIPT", script)
         .env("OUT", out)
         .env("ARCHIVE", archive()?)
         .env("GUEST", paths::tool("guest"))

@@ -130,7 +130,7 @@ pub fn vng() -> Result<PathBuf> {
         )?;
         let mut pip = Command::new(venv.join("bin/pip"));
         watch("installing virtme-ng", &log, pip.args(["install", "virtme-ng==1.42"]))
-            .context("is there a network, and PyPI?")?;
+            .context("virtme-ng could not be installed: is there a network, and PyPI?")?;
     }
     Ok(vng)
 }

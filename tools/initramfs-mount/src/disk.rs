@@ -3,17 +3,11 @@
 //! Disk images, made without the rights of root.
 
 use crate::{
-    archive::scripts,
+    archive::Archive,
     cmd::{make_dir, output, program},
-    guest,
 };
 use anyhow::{Context, Result};
-use std::{
-    fs::{self, Permissions},
-    os::unix::fs::{symlink, PermissionsExt},
-    path::Path,
-    process::Command,
-};
+use std::{fs, path::Path, process::Command};
 
 /// A file system image that holds a small system.
 pub struct Disk<'a> {
@@ -43,19 +37,8 @@ impl Disk<'_> {
 
 /// Puts a small system into a folder, with a script as a program of it.
 pub fn system(root: &Path, name: &str, script: &str) -> Result<()> {
-    for sub in ["bin", "sbin", "dev", "proc", "sys", "tmp", "mnt", "etc", "initrd", "guest"] {
-        make_dir(&root.join(sub))?;
-    }
-    copy(&guest::busybox()?, &root.join("bin/busybox"))?;
-    for applet in guest::applets()? {
-        symlink("busybox", root.join("bin").join(applet))?;
-    }
-    for script in scripts("guest")? {
-        copy(&script, &root.join("guest").join(script.file_name().unwrap_or_default()))?;
-    }
-    fs::write(root.join(name), script)?;
-    fs::set_permissions(root.join(name), Permissions::from_mode(0o755))
-        .with_context(|| format!("can't make {name} a program"))
+    let archive = Archive::system()?.dir("sbin").dir("initrd");
+    archive.file(name, 0o755, script.as_bytes()).unpack(root)
 }
 
 /// Copies a file, with the folders that it is in.

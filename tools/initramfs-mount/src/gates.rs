@@ -6,17 +6,18 @@ use crate::{
     arch,
     archive::{scripts, Archive},
     base::{git, Base, PRISTINE},
-    cmd::{make_dir, output, program, read, watch, write},
+    cmd::{make_dir, output, program, read, read_bytes, watch, write},
     harness::{Fixture, Seen},
     kernel::{Kernel, BISECT, BOOT, DEBIAN_13, DEBUG, GCC, INSTRUMENTED, OFF, TEST},
     kunit,
     machine::Machine,
-    measure, outgoing, paths, programs,
+    measure, outgoing, paths,
     series::{self, Identity, Patch},
     toolchain::Toolchain,
     tree, user_tree,
 };
 use anyhow::{bail, ensure, Context, Result};
+use goblin::elf::Elf;
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 /// What the option may add to `.init.text`.
@@ -125,13 +126,11 @@ fn modules() -> Result<()> {
 
 /// The scripts that run in guests are as shellcheck wants them.
 fn shellcheck() -> Result<()> {
-    let groups = programs::groups().map(|group| format!("programs/{group}"));
-    let dirs: Vec<_> = ["guest", "debian"].map(str::to_owned).into_iter().chain(groups).collect();
+    let mut find = Command::new("find");
+    find.args(["guest", "debian", "programs", "-name", "*.sh"]);
+    let found = output(find.current_dir(paths::tool("")))?;
     let mut check = Command::new(program("shellcheck", "shellcheck")?);
-    check.current_dir(paths::tool("")).arg("--severity=style");
-    for dir in &dirs {
-        check.args(scripts(dir)?.iter().filter(|file| file.extension().is_some_and(|e| e == "sh")));
-    }
+    check.current_dir(paths::tool("")).arg("--severity=style").args(found.lines());
     check.arg(paths::top().join("tools/install-cargo"));
     output(&mut check).map(drop)
 }
@@ -240,9 +239,8 @@ type Sizes = [i64; 4];
 fn init_only(fixture: &Fixture) -> Result<()> {
     fixture.machine(&BOOT)?;
     let base = &fixture.base;
-    let toolchain = Toolchain::find()?;
     let log = OFF.make_targets(base, "building init/ of", &["init/"])?;
-    about(&log, &ours(base)?)?;
+    no_warnings_in(&log, &ours(base)?)?;
     let (on, off) = (BOOT.dir(base), OFF.dir(base));
     println!("  what the option adds        init text  init data  resident text  resident data");
     let print = |what: &str, [init_text, init_data, text, data]: &Sizes| {
@@ -250,10 +248,10 @@ fn init_only(fixture: &Fixture) -> Result<()> {
     };
     let mut all = Sizes::default();
     for file in CALLERS.iter().chain([&COMPONENT]) {
-        let with = sizes(&sections(&toolchain, &on.join(file))?);
+        let with = sizes(&on.join(file))?;
         let without = match *file {
             COMPONENT => Sizes::default(),
-            file => sizes(&sections(&toolchain, &off.join(file))?),
+            file => sizes(&off.join(file))?,
         };
         let added: Sizes = std::array::from_fn(|i| with[i] - without[i]);
         print(file, &added);
@@ -263,11 +261,11 @@ fn init_only(fixture: &Fixture) -> Result<()> {
     let mut bloat = Command::new(base.sources.join("scripts/bloat-o-meter"));
     let bloat = output(bloat.arg(off.join("init/built-in.a")).arg(on.join("init/built-in.a")))?;
     println!("  bloat-o-meter of init/: {}", bloat.lines().last().unwrap_or_default());
-    let undefined = undefined(&toolchain, &on.join(COMPONENT))?;
+    let undefined = undefined(&on.join(COMPONENT))?;
     // core's `CStr` counts the NUL in and out, with CONFIG_RUST_OVERFLOW_CHECKS.
-    let panics = |name: &&str| name.contains("panicking") && !name.contains("_overflow");
-    let panics: Vec<_> = undefined.lines().filter(panics).collect();
-    ensure!(panics.is_empty(), "the component can panic:\n{}", panics.join("\n"));
+    let panics = |name: &&String| name.contains("panicking") && !name.contains("_overflow");
+    let panics: Vec<_> = undefined.iter().filter(panics).collect();
+    ensure!(panics.is_empty(), "the component can panic: {panics:?}");
     let [init_text, _, text, _] = all;
     ensure!(
         init_text <= INIT_TEXT_LIMIT,
@@ -277,38 +275,38 @@ fn init_only(fixture: &Fixture) -> Result<()> {
     Ok(())
 }
 
-fn sizes(sections: &[(String, i64, String)]) -> Sizes {
+fn sizes(object: &Path) -> Result<Sizes> {
+    let bytes = read_bytes(object)?;
+    let elf = elf(object, &bytes)?;
     let mut sizes = Sizes::default();
-    for (name, size, flags) in sections {
+    for section in &elf.section_headers {
+        let name = elf.shdr_strtab.get_at(section.sh_name).unwrap_or_default();
         // What the linker makes use of, or leaves out, tables that are freed after boot, and those of
         // the unwinder, where it has some for each function.
         let dropped =
             [".discard", ".eh_frame", ".note", ".return_sites", ".retpoline_sites", ".orc_"];
         let dropped = dropped.iter().any(|s| name.starts_with(s)) || name.contains("altinstr");
-        if flags.contains('A') && !dropped {
+        if section.is_alloc() && !dropped {
             let kind = 2 * usize::from(!name.starts_with(".init"));
-            sizes[kind + usize::from(!flags.contains('X'))] += size;
+            sizes[kind + usize::from(!section.is_executable())] += section.sh_size as i64;
         }
     }
-    sizes
+    Ok(sizes)
 }
 
-/// Name, size and flags of the sections of an object.
-fn sections(toolchain: &Toolchain, file: &Path) -> Result<Vec<(String, i64, String)>> {
-    let said = output(Command::new(toolchain.program("llvm-readelf")).args(["-SW"]).arg(file))?;
-    let section = |line: &str| {
-        let (_, rest) = line.trim_start().strip_prefix('[')?.split_once(']')?;
-        let words: Vec<_> = rest.split_whitespace().collect();
-        let size = i64::from_str_radix(words.get(4)?, 16).ok()?;
-        let flags = words.get(6).filter(|flags| !flags.chars().all(|c| c.is_ascii_digit()));
-        Some((words[0].to_owned(), size, (*flags.unwrap_or(&"")).to_owned()))
-    };
-    Ok(said.lines().filter_map(section).collect())
+fn elf<'a>(object: &Path, bytes: &'a [u8]) -> Result<Elf<'a>> {
+    Elf::parse(bytes).with_context(|| format!("{} is no ELF file", object.display()))
 }
 
 /// The symbols that an object wants of others.
-fn undefined(toolchain: &Toolchain, object: &Path) -> Result<String> {
-    output(Command::new(toolchain.program("llvm-nm")).arg("--undefined-only").arg(object))
+fn undefined(object: &Path) -> Result<Vec<String>> {
+    let bytes = read_bytes(object)?;
+    let elf = elf(object, &bytes)?;
+    let undefined = elf.syms.iter().filter(|symbol| symbol.st_shndx == 0);
+    Ok(undefined
+        .filter_map(|symbol| elf.strtab.get_at(symbol.st_name))
+        .map(str::to_owned)
+        .collect())
 }
 
 /// objtool has seen the component, and in user-mode Linux KASAN has.
@@ -324,11 +322,10 @@ fn instrumented(fixture: &Fixture) -> Result<()> {
 /// where calls and branches are counted.
 pub fn instrumented_debug(fixture: &Fixture) -> Result<()> {
     fixture.machine(&INSTRUMENTED)?;
-    let undefined = |object: &str| {
-        undefined(&Toolchain::find()?, &INSTRUMENTED.dir(&fixture.base).join(object))
-    };
+    let counted = undefined(&INSTRUMENTED.dir(&fixture.base).join("init/initramfs.o"))?;
     for counter in ["__sanitizer_cov_", "llvm_gcov_init"] {
-        ensure!(undefined("init/initramfs.o")?.contains(counter), "nothing has {counter}");
+        let calls_it = counted.iter().any(|name| name.starts_with(counter));
+        ensure!(calls_it, "nothing has {counter}");
     }
     fixture.machine(&DEBUG)?;
     let dir = DEBUG.dir(&fixture.base);
@@ -337,13 +334,18 @@ pub fn instrumented_debug(fixture: &Fixture) -> Result<()> {
 }
 
 fn has_section(dir: &Path, wanted: &str) -> Result<bool> {
-    let sections = sections(&Toolchain::find()?, &dir.join(COMPONENT))?;
-    Ok(sections.iter().any(|(name, size, _)| name == wanted && *size > 0))
+    let object = dir.join(COMPONENT);
+    let bytes = read_bytes(&object)?;
+    let elf = elf(&object, &bytes)?;
+    Ok(elf.section_headers.iter().any(|section| {
+        elf.shdr_strtab.get_at(section.sh_name) == Some(wanted) && section.sh_size > 0
+    }))
 }
 
 fn is_sanitized(dir: &Path) -> Result<()> {
-    let undefined = undefined(&Toolchain::find()?, &dir.join(COMPONENT))?;
-    ensure!(undefined.contains("__asan_"), "the component has been built without KASAN");
+    let undefined = undefined(&dir.join(COMPONENT))?;
+    let calls_it = undefined.iter().any(|name| name.starts_with("__asan_"));
+    ensure!(calls_it, "the component has been built without KASAN");
     Ok(())
 }
 
@@ -394,14 +396,14 @@ fn warnings(fixture: &Fixture) -> Result<()> {
     let _ = fs::remove_dir_all(objects.join("init"));
     let _ = fs::remove_file(objects.join("rust/kernel.o"));
     let targets = [&["W=1", "CLIPPY=1", "init/", "rust/"], OTHERS].concat();
-    about(&TEST.make_targets(base, "linting", &targets)?, &ours(base)?)
+    no_warnings_in(&TEST.make_targets(base, "linting", &targets)?, &ours(base)?)
 }
 
 fn rustdoc(fixture: &Fixture) -> Result<()> {
     fixture.machine(&TEST)?;
     let base = &fixture.base;
     let _ = fs::remove_dir_all(TEST.dir(base).join("Documentation/output/rust/rustdoc/kernel"));
-    about(&TEST.make_targets(base, "rustdoc of", &["CLIPPY=1", "rustdoc"])?, &ours(base)?)
+    no_warnings_in(&TEST.make_targets(base, "rustdoc of", &["CLIPPY=1", "rustdoc"])?, &ours(base)?)
 }
 
 /// sparse has nothing to say of the C files that we touch which it would not say without us.
@@ -471,7 +473,7 @@ fn sphinx(fixture: &Fixture) -> Result<()> {
 }
 
 /// Fails if a compiler warns of one of these files.
-fn about(log: &str, files: &BTreeSet<String>) -> Result<()> {
+fn no_warnings_in(log: &str, files: &BTreeSet<String>) -> Result<()> {
     let lines: Vec<_> = log.lines().collect();
     for (i, line) in lines.iter().enumerate() {
         let words = ["warning:", "error:", "-->"];
@@ -496,9 +498,11 @@ pub fn bisect(fixture: &Fixture) -> Result<()> {
         let (commit, subject) = line.split_once(' ').context("a commit without a subject")?;
         println!("[{}/{count}] {subject}", i + 1);
         output(git(&there.sources).args(["checkout", "-q", "-f", "--detach", commit]))?;
-        bisect_step(&there, false).with_context(|| format!("without the option: {subject}"))?;
+        boots(&there, &BISECT[0], false)
+            .with_context(|| format!("without the option: {subject}"))?;
         if there.sources.join("init/Kconfig.initramfs_mount").is_file() {
-            bisect_step(&there, true).with_context(|| format!("with the option: {subject}"))?;
+            boots(&there, &BISECT[1], true)
+                .with_context(|| format!("with the option: {subject}"))?;
         }
     }
     println!("Each of {count} commits builds without warnings and boots.");
@@ -528,14 +532,10 @@ fn builds_with(base: &Base, kernel: &Kernel, settings: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn bisect_step(base: &Base, on: bool) -> Result<()> {
-    boots(base, &BISECT[usize::from(on)], on)
-}
-
 /// Builds a kernel, of which no compiler may warn where it is ours, and boots it.
 fn boots(base: &Base, kernel: &Kernel, on: bool) -> Result<()> {
     let log = kernel.make_targets(base, "building", &[arch::current().target()])?;
-    about(&log, &ours(base)?)?;
+    no_warnings_in(&log, &ours(base)?)?;
     let machine = Machine {
         initrd: Some(Archive::telling("archive")?.finish().into()),
         ..Machine::new(&kernel.image(base))

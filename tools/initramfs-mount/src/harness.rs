@@ -6,11 +6,12 @@
 use crate::{
     archive::{script, tell},
     base::Base,
+    cmd::lock,
     disk::Disk,
     kernel::Kernel,
     machine::{Boot, Machine},
 };
-use anyhow::{anyhow, bail, Context, Result};
+use anyhow::{bail, Context, Result};
 use libtest_mimic::{Failed, Trial};
 use std::{
     collections::HashMap,
@@ -36,7 +37,7 @@ impl<K: Eq + Hash, V: Clone> MadeOnce<K, V> {
     /// Returns the value of a key, which `make` makes.
     pub fn get(&self, key: K, make: impl FnOnce() -> Result<V>) -> Result<V> {
         let cell = {
-            let mut cells = self.0.lock().map_err(|_| anyhow!("a test panicked"))?;
+            let mut cells = lock(&self.0);
             Arc::clone(cells.entry(key).or_default())
         };
         let mut first = false;

@@ -7,7 +7,7 @@ use crate::{
     arch,
     archive::Archive,
     base::Base,
-    cmd::{output, read, read_bytes, watch, write},
+    cmd::{hash, output, read, read_bytes, watch, write},
     paths,
     toolchain::{make_by_debian_13, Toolchain},
     tree,
@@ -15,7 +15,6 @@ use crate::{
 use anyhow::{ensure, Context, Result};
 use std::{
     fs,
-    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -286,9 +285,7 @@ fn write_built_in(base: &Base) -> Result<u64> {
         .file("marker-builtin", 0o644, b"")
         .finish();
     write(&built_in(base), &bytes)?;
-    let mut hasher = DefaultHasher::new();
-    bytes.hash(&mut hasher);
-    Ok(hasher.finish())
+    Ok(hash(bytes))
 }
 
 /// Returns the last settings in `wanted` that are not in `got`.

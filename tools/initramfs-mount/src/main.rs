@@ -32,7 +32,7 @@ mod tree;
 mod user_tree;
 mod virtme;
 
-use anyhow::{anyhow, ensure, Result};
+use anyhow::{ensure, Result};
 use base::Base;
 use clap::{Parser, Subcommand};
 use deps::For;
@@ -175,7 +175,7 @@ fn main() -> ExitCode {
     | Task::Programs(pick)
     | Task::Test { pick, .. } = &cli.command
     {
-        // It ends here if they are none.
+        // Wrong ones end the program here, before anything is built.
         Tests::new(pick).arguments();
     }
     let done = cmd::stop_on_signals().and_then(|_temporary| run(&cli));
@@ -354,7 +354,7 @@ fn gates(fixture: &Arc<Fixture>, first: bool, newest: bool) -> Batch {
 fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
     let mut tests = Tests::new(pick);
     if pick.args.is_empty() {
-        // Who picks has been here before.
+        // Whoever picks tests has installed the packages before.
         deps::install(if all { For::All } else { For::Test }, bases)?;
     }
     let newest = Base::all()?.pop().map(|base| base.name);
@@ -380,12 +380,12 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
             ]);
         }
         if here && newest && !all {
-            others.push(fixture.trial("kunit::arm64", |f| on("arm64", &f.base, &["kunit"])));
+            others.push(fixture.trial("kunit::arm64", |f| for_arch("arm64", &f.base, &["kunit"])));
         }
         if here && all {
             others.extend(arch::others().map(|arch| {
                 let name = arch.name;
-                fixture.trial(name, |f| on(name, &f.base, &["test", "--bases", &f.base.name]))
+                fixture.trial(name, |f| for_arch(name, &f.base, &["test", "--bases", &f.base.name]))
             }));
             others.extend([
                 fixture.trial("kunit::without_option", |f| kunit::without_option(&f.base)),
@@ -439,7 +439,7 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
 }
 
 /// Has this program do something for another architecture.
-fn on(arch: &str, base: &Base, words: &[&str]) -> Result<()> {
+fn for_arch(arch: &str, base: &Base, words: &[&str]) -> Result<()> {
     let mut tool = Command::new(env::current_exe()?);
     tool.args(["--arch", arch, "--base", &base.name]).args(words);
     let what = format!("{} for {arch}, Linux {}", words.join(" "), base.name);
@@ -462,7 +462,7 @@ fn report(bases: &[Base]) -> Result<ExitCode> {
 
 /// Writes the report with what the programs came to, and opens it.
 fn write_report(fixtures: &[Arc<Fixture>], outcomes: &Mutex<Vec<programs::Outcome>>) -> Result<()> {
-    let outcomes = outcomes.lock().map_err(|_| anyhow!("a test panicked"))?;
+    let outcomes = cmd::lock(outcomes);
     let bases: Vec<_> = fixtures.iter().map(|fixture| fixture.base.clone()).collect();
     let index = report::write_page(&bases, &outcomes, &measure::memory(&fixtures[0])?)?;
     println!("{}", index.display());

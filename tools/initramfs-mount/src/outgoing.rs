@@ -4,7 +4,7 @@
 
 use crate::{
     base::{git, Base, PRISTINE},
-    cmd::{make_dir, output, read, write},
+    cmd::{files, make_dir, output, read, write},
     paths,
     series::{self, Identity, Patch, NO_IDENTITY},
     tree,
@@ -106,9 +106,8 @@ pub fn format(
             .args(options)
             .arg(format!("{PRISTINE}..mailed")),
     )?;
-    let mut mails: Vec<_> = fs::read_dir(dir)?.flatten().map(|file| file.path()).collect();
+    let mut mails = files(dir)?;
     mails.retain(|path| path.extension().is_some_and(|extension| extension == "patch"));
-    mails.sort();
     Ok(mails)
 }
 
@@ -151,8 +150,8 @@ pub fn distribute() -> Result<()> {
         put(dist.join(format!("initramfs-mount-{}.patch", base.name)), &all)?;
     }
     put(dist.join("initramfs-mount.config"), CONFIG)?;
-    for page in fs::read_dir(paths::tool("pages"))?.flatten() {
-        put(dist.join(page.file_name()), &read(&page.path())?)?;
+    for page in files(&paths::tool("pages"))? {
+        put(dist.join(page.file_name().unwrap_or_default()), &read(&page)?)?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 use crate::{
     apt, arch,
     base::Base,
-    cmd::{output, program, read, watch, write},
+    cmd::{files, output, program, read, watch, write},
     kernel::{missing, BOOT, DEB},
     paths,
     toolchain::Toolchain,
@@ -109,10 +109,9 @@ fn debians(base: &Base) -> Result<String> {
         apt::unpack(&package, &dir, &base.log("config.log"))?;
     }
     let start = format!("config.{}_", arch.debian);
-    let files = configs.read_dir()?.flatten().map(|file| file.path());
     // For instance none_cloud-amd64: with a patch of Debian's, as rt, or without.
     let mut flavours = Vec::new();
-    for file in files {
+    for file in files(&configs)? {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let known = name.strip_prefix(&start).and_then(|name| name.strip_suffix(".xz"));
         if let Some(known) = known.map(|name| name.trim_start_matches("none_")) {

@@ -17,7 +17,7 @@ use crate::{
     arch,
     archive::{self, noise, padded, script, Archive},
     base::Base,
-    cmd::{make_dir, output, program, read, read_bytes, write},
+    cmd::{lock, make_dir, output, program, read, read_bytes, write},
     containers, debian,
     disk::{copy, Disk},
     guest,
@@ -66,8 +66,6 @@ struct Run<'a> {
     fixture: &'a Fixture,
     program: &'a Program,
     on: bool,
-    /// What else is run in the same boot.
-    others: &'a str,
 }
 
 /// The groups, what they are for, and how one of their programs is run.
@@ -81,11 +79,6 @@ const GROUPS: &[(&str, &str, How)] = &[
     ("image", "Debian on a disk, with the images that its tools make", |run| run.image()),
     ("virtme", "virtme-ng", |run| run.virtme()),
 ];
-
-/// The groups of programs.
-pub fn groups() -> impl Iterator<Item = &'static str> {
-    GROUPS.iter().map(|(group, ..)| *group)
-}
 
 /// What a group is for.
 pub fn heading(group: &str) -> &str {
@@ -126,27 +119,23 @@ pub fn trials(
     outcomes: &Arc<Mutex<Vec<Outcome>>>,
 ) -> Result<Vec<Trial>> {
     let mut trials = Vec::new();
-    let all = all()?;
-    let debian: Vec<_> = all.iter().filter(|program| program.group == "debian").collect();
-    let debian: Vec<_> = debian.iter().map(|program| program.name.clone()).collect();
-    let debian = debian.join(",");
     // There is no whole Debian of another architecture.
     let here = |program: &Program| {
         !arch::current().is_foreign()
             || program.group == "container" && program.head("native").is_empty()
     };
-    for (position, program) in all.into_iter().enumerate().filter(|(_, program)| here(program)) {
+    for (position, program) in all()?.into_iter().enumerate().filter(|(_, program)| here(program)) {
         let program = Arc::new(program);
         for on in [true, false] {
             if !everything && program.head("quick").is_empty() {
                 continue;
             }
             let (program, outcomes) = (Arc::clone(&program), Arc::clone(outcomes));
-            let (fixture, others) = (Arc::clone(fixture), debian.clone());
+            let fixture = Arc::clone(fixture);
             let off = if on { "" } else { "_when_off" };
             let name = format!("{}::{}::{}{off}", fixture.base.name, program.group, program.name);
             trials.push(Trial::test(name, move || {
-                let run = Run { fixture: &fixture, program: &program, on, others: &others };
+                let run = Run { fixture: &fixture, program: &program, on };
                 let result = (program.run)(&run).map_err(|e| format!("{e:#}"));
                 let judged = program.judge(&fixture.base, on, &result);
                 let outcome = Outcome {
@@ -159,9 +148,7 @@ pub fn trials(
                     expected: judged.is_ok(),
                     log: run.log(),
                 };
-                if let Ok(mut outcomes) = outcomes.lock() {
-                    outcomes.push(outcome);
-                }
+                lock(&outcomes).push(outcome);
                 judged.map_err(|e| Failed::from(format!("{e:#}")))
             }));
         }
@@ -176,11 +163,14 @@ impl Program {
         match (stock.filter(|_| !on && !base.has_nullfs()).or(always), result) {
             (None, Ok(_)) => Ok(()),
             (None, Err(e)) => bail!(e.clone()),
-            (Some(what), Ok(_)) => bail!("works, and should fail with {what:?}"),
+            (Some(what), Ok(_)) => bail!("works, and its head says that it fails with {what:?}"),
             (Some(what), Err(e)) => {
                 let brief = e.lines().next().unwrap_or_default().to_lowercase();
                 let brief = brief.replace("pivot root", "pivot_root");
-                ensure!(brief.contains(what), "fails otherwise than with {what:?}: {e}");
+                ensure!(
+                    brief.contains(what),
+                    "fails otherwise than with {what:?}, as its head says: {e}"
+                );
                 Ok(())
             }
         }
@@ -293,7 +283,7 @@ impl Run<'_> {
             let disk = self.fixture.image("arrive.img", |image| {
                 let init = script("exec /guest/arrive.sh");
                 let disk = Disk { fs: "ext4", mib: 64, init: ("sbin/init", &init) };
-                disk.make(image, put_mounts)
+                disk.make(image, |root| add_mounts(Archive::new(), "")?.unpack(root))
             })?;
             let archive = Archive::system()?
                 .programs(&[
@@ -313,7 +303,12 @@ impl Run<'_> {
     }
 
     fn in_debian(&self) -> Result<String> {
-        let boot = self.boot(|| self.debian(self.others))?;
+        let boot = self.boot(|| {
+            let group = self.program.group;
+            let together = all()?.into_iter().filter(|program| program.group == group);
+            let names: Vec<_> = together.map(|program| program.name).collect();
+            self.debian(&names.join(","))
+        })?;
         self.part(&boot)
     }
 
@@ -456,21 +451,10 @@ fn debian_addition() -> Result<Archive> {
 /// Adds the helper that lists mounts, with its libraries, to an archive in the folder `root`.
 fn add_mounts(archive: Archive, root: &str) -> Result<Archive> {
     let mounts = debian::mounts()?;
-    let mut archive = archive.copy(&mounts, &format!("{root}bin/mounts"))?;
-    for file in guest::with_libraries(&mounts)?.iter().skip(1) {
-        let name = format!("{root}{}", file.to_string_lossy().trim_start_matches('/'));
-        archive = archive.parents(&name).copy(file, &name)?;
-    }
-    Ok(archive)
-}
-
-/// The same for a disk.
-fn put_mounts(root: &Path) -> Result<()> {
-    let mounts = debian::mounts()?;
-    copy(&mounts, &root.join("bin/mounts"))?;
-    let libraries = guest::with_libraries(&mounts)?;
-    let mut libraries = libraries.iter().skip(1);
-    libraries.try_for_each(|file| copy(file, &root.join(file.strip_prefix("/").unwrap_or(file))))
+    archive
+        .parents(&format!("{root}bin/"))
+        .copy(&mounts, &format!("{root}bin/mounts"))?
+        .at_their_places(root, guest::with_libraries(&mounts)?.into_iter().skip(1))
 }
 
 /// Makes sure that as much memory is free as without the feature, but for `slack` KiB.
@@ -542,7 +526,7 @@ pub fn installed(fixture: &Fixture) -> Result<()> {
     {
         println!("{}, in a whole Debian as the initramfs", program.name);
         for on in [true, false] {
-            let run = Run { fixture, program, on, others: "" };
+            let run = Run { fixture, program, on };
             let feature = format!("initramfs_mount={}", u8::from(on));
             let boot = run.boot(|| {
                 let machine = machine.clone().append(&feature);

@@ -341,9 +341,10 @@ pub fn check(index: &Path, outcomes: &[Outcome]) -> Result<()> {
     let number = |i: usize| seen[i].parse::<usize>();
     let (width, cells, plots, resources) = (number(1)?, number(2)?, number(3)?, number(4)?);
     ensure!(width <= PHONE as usize, "on a phone, of {PHONE} pixels, the report is {width} wide");
-    ensure!(cells == outcomes.len(), "{cells} cells for {} outcomes", outcomes.len());
-    ensure!(plots == 1, "{plots} plots");
+    let expected = outcomes.len();
+    ensure!(cells == expected, "the report shows {cells} outcomes of {expected}: see {index:?}");
+    ensure!(plots == 1, "the report shows {plots} plots, and not one: see {index:?}");
     // The frame itself is one of them.
-    ensure!(resources <= 1, "the report loads {resources} resources");
+    ensure!(resources <= 1, "the report loads {resources} resources: see {index:?}");
     Ok(())
 }

@@ -115,5 +115,5 @@ fn archive(dir: &Path) -> Result<Vec<u8>> {
             libraries.extend(guest::with_libraries(&file)?.into_iter().filter(|lib| *lib != file));
         }
     }
-    Ok(archive.at_their_places(libraries)?.finish())
+    Ok(archive.at_their_places("", libraries)?.finish())
 }

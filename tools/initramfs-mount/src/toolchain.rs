@@ -9,7 +9,6 @@ use crate::{
 };
 use anyhow::{bail, ensure, Context, Result};
 use std::{
-    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -241,21 +240,12 @@ fn llvm_program(name: &str, llvm: &str) -> PathBuf {
 
 /// Returns the newest complete LLVM that is known to build these kernels.
 fn llvm() -> Result<String> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let mut versions: Vec<u32> = env::split_paths(&path)
-        .chain(["/usr/bin".into()])
-        .filter_map(|dir| fs::read_dir(dir).ok())
-        .flatten()
-        .flatten()
-        .filter_map(|file| file.file_name().to_str()?.strip_prefix("clang-")?.parse().ok())
-        .collect();
-    versions.sort_unstable();
     let complete = |llvm: &str| {
         ["clang", "ld.lld", "llvm-nm", "llvm-objcopy", "llvm-config"]
             .iter()
             .all(|name| which(&llvm_program(name, llvm).to_string_lossy()).is_some())
     };
-    let names = versions.iter().rev().map(|version| format!("-{version}"));
+    let names = (17..60).rev().map(|version| format!("-{version}"));
     names
         .chain(["1".to_owned()])
         .find(|llvm| complete(llvm) && version(&llvm_program("clang", llvm)) >= (17, 0))

@@ -5,11 +5,11 @@
 use crate::{
     apt,
     base::{git, kernel_version, Base, PRISTINE},
-    cmd::{make_dir, output, watch, write, Progress},
+    cmd::{lock, make_dir, output, watch, write, Progress},
     paths,
     series::{self, Identity, Patch},
 };
-use anyhow::{anyhow, ensure, Context, Result};
+use anyhow::{ensure, Context, Result};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -29,7 +29,7 @@ const SPACE_MIB: u64 = 4000;
 /// apply.
 pub fn prepare(base: &Base) -> Result<()> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _one = ONE_AT_A_TIME.lock().map_err(|_| anyhow!("a thread died"))?;
+    let _one = lock(&ONE_AT_A_TIME);
     base.lock()?;
     if base.own {
         println!("Sources: {} ({}), as they are", base.sources.display(), base.name);
@@ -145,7 +145,7 @@ fn tarball(base: &Base, log: &Path) -> Result<PathBuf> {
     apt::unpack(&package, &dir, log)?;
     ensure!(
         tarball.is_file(),
-        "the package {package} has no {}: is it another one by now?",
+        "the package {package} has no {}: if Debian calls it otherwise now, change that name in tree.rs",
         tarball.display()
     );
     Ok(tarball)

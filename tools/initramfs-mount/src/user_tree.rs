@@ -85,7 +85,8 @@ impl Tree {
             let subjects = output(self.git().args(last))?;
             ensure!(
                 subjects.lines().eq(series.iter().map(Patch::subject)),
-                "the last {count} commits are others; take it out with git rebase"
+                "the last {count} commits are not the series as `make patch` has applied it; take it out with \
+                 git rebase"
             );
             // Refuses to lose changes that are not committed.
             output(self.git().args(["reset", "-q", "--keep", &format!("HEAD~{count}")]))?;

@@ -6,12 +6,12 @@ use crate::{
     arch,
     archive::{noise, Archive},
     base::Base,
-    cmd::{program, read, watch, write},
+    cmd::{lock, program, read, watch, write},
     containers, deps, guest,
     machine::{converse, said},
     toolchain::{without_our_make, Toolchain},
 };
-use anyhow::{anyhow, ensure, Context, Result};
+use anyhow::{ensure, Context, Result};
 use std::{
     env,
     fs::File,
@@ -94,7 +94,7 @@ pub fn shell(base: &Base, kernel: &Path, words: &str) -> Result<()> {
 fn shell_command(base: &Base, kernel: &Path, words: &str) -> Result<Command> {
     let archive = containers::add(Archive::running("shell")?.programs(&[("runc", "runc")])?)?;
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _one = ONE_AT_A_TIME.lock().map_err(|_| anyhow!("a thread died"))?;
+    let _one = lock(&ONE_AT_A_TIME);
     let initrd = base.dir.join("shell.cpio");
     write(&initrd, archive.finish())?;
     with_initrd(kernel, &initrd, words)

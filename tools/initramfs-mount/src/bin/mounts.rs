@@ -5,6 +5,7 @@
 //!
 //! Each is a line `mount: ID PARENT DEVICE TYPE PATH`; the path of one that can't be reached is empty.
 
+use rustix::fs::{statx, AtFlags, StatxFlags, CWD};
 use std::io::{Error, Result};
 
 /// `struct mnt_id_req` of `linux/mount.h`.
@@ -108,16 +109,8 @@ fn call(number: libc::c_long, mnt_id: u64, param: u64, answer: &mut [u64]) -> Re
 
 /// Returns the mount that is the root of this process.
 fn root() -> Result<u64> {
-    // SAFETY: All fields of `struct statx` are integers, of which zeros are valid values.
-    let mut stat: libc::statx = unsafe { std::mem::zeroed() };
-    // SAFETY: The path ends with a zero, and the kernel writes one `struct statx`, which is what `stat`
-    // is; both outlive the call.
-    let done = unsafe { libc::statx(0, c"/".as_ptr(), 0, STATX_MNT_ID_UNIQUE, &mut stat) };
-    if done == 0 {
-        Ok(stat.stx_mnt_id)
-    } else {
-        Err(Error::last_os_error())
-    }
+    let unique = StatxFlags::from_bits_retain(STATX_MNT_ID_UNIQUE);
+    Ok(statx(CWD, "/", AtFlags::empty(), unique)?.stx_mnt_id)
 }
 
 fn main() -> Result<()> {

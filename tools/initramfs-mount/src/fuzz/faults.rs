@@ -7,7 +7,7 @@ use super::{boot, for_each, Boot};
 use crate::{
     archive::Archive,
     base::Base,
-    cmd::{read, write},
+    cmd::{lock, read, write},
     guest, kunit,
     machine::complaint,
     paths, tree,
@@ -89,9 +89,7 @@ fn sweep_one(name: &str, kernel: &Path, image: &[u8], files: Option<&str>) -> Re
             let boot = fail(kernel, image, fault, n)?;
             let end = end(&boot, files)
                 .with_context(|| format!("{name}, {fault}={n},100,0,1:\n{}", boot.said))?;
-            if let Ok(mut tally) = tally.lock() {
-                *tally.entry(end.clone()).or_insert(0) += 1;
-            }
+            *lock(&tally).entry(end.clone()).or_insert(0) += 1;
             Ok(end)
         })?;
         for (end, count) in tally.into_inner().unwrap_or_default() {
@@ -157,7 +155,7 @@ fn range(kernel: &Path, image: &[u8], fault: &str) -> Result<Range<u32>> {
     Ok(start..end)
 }
 
-/// What a boot came to. `files` is what a whole archive has.
+/// What a boot came to. `whole` is what an archive has that is whole.
 fn end(boot: &Boot, whole: Option<&str>) -> Result<String> {
     if let Some(complaint) = complaint(&boot.said) {
         bail!("the console has {complaint:?}");

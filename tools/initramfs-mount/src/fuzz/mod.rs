@@ -11,7 +11,7 @@ mod systematic;
 use crate::{
     archive::{noise, script, Archive},
     base::Base,
-    cmd::{go_on_unless_stopping, program, read_bytes, write, Progress},
+    cmd::{files, go_on_unless_stopping, lock, program, read_bytes, write, Progress},
     disk, kunit,
     machine::complaint,
     toolchain,
@@ -92,10 +92,7 @@ pub fn systematic(base: &Base) -> Result<()> {
 
 /// The files of a folder, always in the same order.
 fn corpus(dir: &Path) -> Result<Vec<Arc<[u8]>>> {
-    let files = dir.read_dir().with_context(|| format!("can't read {}", dir.display()))?;
-    let mut files: Vec<_> = files.flatten().map(|file| file.path()).collect();
-    files.retain(|file| file.is_file());
-    files.sort();
+    let files = files(dir)?;
     ensure!(!files.is_empty(), "{} has no files: put archives there", dir.display());
     files.iter().map(|file| read_bytes(file).map(Arc::from)).collect()
 }
@@ -111,7 +108,7 @@ pub fn generated(base: &Base, count: u32, seed: u32, corpus: &[Arc<[u8]>]) -> Re
     let tally = Mutex::new(BTreeMap::new());
     let findings = Mutex::new(Vec::new());
     let what = format!("booting {count} generated archives");
-    let found = || findings.lock().map_or(0, |findings| findings.len());
+    let found = || lock(&findings).len();
     for_each(&what, 0..count, |i| {
         if found() >= ENOUGH {
             return Ok("left out".to_owned());
@@ -122,18 +119,14 @@ pub fn generated(base: &Base, count: u32, seed: u32, corpus: &[Arc<[u8]>]) -> Re
         let image = plan.image()?;
         let (boot, verdict, wrong) = wrong(kernel, root, &image)?;
         let kind = format!("{verdict:?}");
-        if let Ok(mut tally) = tally.lock() {
-            *tally.entry((kind.clone(), boot.is_root())).or_insert(0) += 1;
-        }
+        *lock(&tally).entry((kind.clone(), boot.is_root())).or_insert(0) += 1;
         if let Some(wrong) = wrong {
             let image = shrink(kernel, root, plan, &wrong)?;
             let file = base.dir.join(format!("fuzz/{seed}-{i}.cpio"));
             write(&file, &image)?;
             let line = format!("{}: {:?}, {wrong}", file.display(), judge(&image));
             eprintln!("    {line}");
-            if let Ok(mut findings) = findings.lock() {
-                findings.push(line);
-            }
+            lock(&findings).push(line);
         }
         Ok(format!("{} findings, {kind}", found()))
     })?;
@@ -182,7 +175,7 @@ fn boot(kernel: &Path, image: &[u8], words: &[&str]) -> Result<Boot> {
     let file = dir.path().join("initrd");
     fs::write(&file, image)?;
     go_on_unless_stopping();
-    // 6.12 has as much memory less as the host's addresses have been shuffled.
+    // -R, since 6.12 loses as much memory as the host shuffles addresses by.
     let done = Command::new(program("setarch", "util-linux")?)
         .current_dir(dir.path())
         .args(["-R", "timeout", "60"])
@@ -313,7 +306,7 @@ fn for_each<T: Send>(
     let all = Mutex::new(all.enumerate());
     let work = || -> Result<()> {
         loop {
-            let next = all.lock().ok().and_then(|mut all| all.next());
+            let next = lock(&all).next();
             let Some((i, item)) = next else { return Ok(()) };
             progress.line(&format!("{} of {count}: {}", i + 1, f(item)?));
         }

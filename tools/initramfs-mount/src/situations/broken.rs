@@ -11,7 +11,7 @@ use anyhow::ensure;
 
 pub fn all() -> Vec<Situation> {
     let mut all = situations([
-        broken("compressed", |_| Ok(half(&compress("gzip", &big(4)?)?))).panics().logs(BROKEN),
+        breaks("compressed", |_| Ok(half(&compress("gzip", &big(4)?)?))),
         boot("larger_than_the_mount", |_| big(16)).with("rootflags=size=8M").panics().logs(BROKEN),
         boot("larger_than_the_mount_compressed", |_| compress("zstd", &big(16)?))
             .with("rootflags=size=8M")
@@ -23,39 +23,29 @@ pub fn all() -> Vec<Situation> {
         })
         .with("initramfs_options=nr_inodes=1k")
         .panics(),
-        broken("plain", half_of_big).panics().logs(BROKEN),
-        broken("second_of_two", |_| Ok([first()?, half(&second())].concat())).panics().logs(BROKEN),
-        broken("second_of_two_compressed", |_| {
+        breaks("plain", half_of_big),
+        breaks("second_of_two", |_| Ok([first()?, half(&second())].concat())),
+        breaks("second_of_two_compressed", |_| {
             let first = padded(compress("gzip", &first()?)?, 4);
             Ok([first, half(&compress("xz", &second())?)].concat())
-        })
-        .panics()
-        .logs(BROKEN),
-        broken("second_of_two_lz4", |_| {
+        }),
+        breaks("second_of_two_lz4", |_| {
             // The kernel decompresses them as one.
             let second = Archive::new().file("x", 0o644, &[b'x'; 99]).finish();
             let second = compress("lz4", &second)?;
             Ok([&compress("lz4", &first()?)?, &second[..second.len() - 9]].concat())
-        })
-        .panics()
-        .logs(BROKEN),
-        broken("second_of_two_in_its_header", |_| cut_in_its_header()).panics().logs(BROKEN),
-        broken("second_of_two_in_one_gzip", |_| compress("gzip", &cut_in_its_header()?))
-            .panics()
-            .logs(BROKEN),
-        broken("checksum_of_xz", |_| {
+        }),
+        breaks("second_of_two_in_its_header", |_| cut_in_its_header()),
+        breaks("second_of_two_in_one_gzip", |_| compress("gzip", &cut_in_its_header()?)),
+        breaks("checksum_of_xz", |_| {
             let packed = compress("xz", &first()?)?;
             // The index and the footer are the last 28 bytes or so; the block's CRC32 precedes them.
             let at = packed.len() - 36;
             Ok((at..at + 12).fold(packed, |packed, at| flipped(packed, at, 0x55)))
-        })
-        .panics()
-        .logs(BROKEN),
-        broken("checksum_of_cpio", |_| {
+        }),
+        breaks("checksum_of_cpio", |_| {
             Ok(Archive::telling("half")?.file_with_sum("sum", b"summed", false).finish())
-        })
-        .panics()
-        .logs(BROKEN),
+        }),
         broken("header_with_no_number", |_| {
             let mut image = first()?;
             // The inode of the first entry.
@@ -78,12 +68,10 @@ pub fn all() -> Vec<Situation> {
             .panics()
             .logs("incorrect cpio method used"),
         // Zeros may come before an archive, but so many that it begins at a multiple of 4.
-        broken("misaligned", |_| {
+        breaks("misaligned", |_| {
             let second = Archive::new().file("x", 0o644, b"x").finish();
             Ok([first()?, vec![0], second].concat())
-        })
-        .panics()
-        .logs(BROKEN),
+        }),
         broken("gzip_then_the_disk", |_| Ok(half(&compress("gzip", &big(2)?)?)))
             .disk()
             .boots_disk()
@@ -163,11 +151,13 @@ pub fn all() -> Vec<Situation> {
     all
 }
 
+/// Without another root, a panic names the initramfs, and what was unpacked has begun as an archive.
+fn breaks(name: impl Into<String>, image: impl Makes) -> Expectation {
+    broken(name, image).panics().logs(BROKEN)
+}
+
 /// A boot with an image that is broken by its format, too.
-fn broken(
-    name: impl Into<String>,
-    image: impl Fn(&Fixture) -> Result<Vec<u8>> + Send + Sync + 'static,
-) -> Setup {
+fn broken(name: impl Into<String>, image: impl Makes) -> Setup {
     boot(name, move |fixture| {
         let image = image(fixture)?;
         let verdict = judge(&image);

@@ -41,10 +41,7 @@ fn external() -> Result<Vec<u8>> {
 }
 
 /// With a broken external one.
-fn is_left(
-    name: &str,
-    broken: impl Fn(&Fixture) -> Result<Vec<u8>> + Send + Sync + 'static,
-) -> Expectation {
+fn is_left(name: &str, broken: impl Makes) -> Expectation {
     boot(name, broken)
         .built_in()
         .boots_root("builtin", "tmpfs")

@@ -60,7 +60,7 @@ fn guest(script: &'static str) -> Setup {
 /// A situation in which another one fails.
 fn fails_as(name: &'static str, expectation: Expectation, with: &'static str) -> Situation {
     let test = Situation::from(expectation).test;
-    Situation { name: name.to_owned(), test: Box::new(move |fixture| fails(test(fixture), with)) }
+    code(name, move |fixture| fails(test(fixture), with))
 }
 
 fn fails<T>(expectation: Result<T>, with: &str) -> Result<()> {

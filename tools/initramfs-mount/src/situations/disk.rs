@@ -79,10 +79,7 @@ fn without_init() -> Vec<u8> {
     Archive::new().dir("lib").file("lib/marker", 0o644, b"x").finish()
 }
 
-fn legacy(
-    name: &str,
-    image: impl Fn(&Fixture) -> Result<Vec<u8>> + Send + Sync + 'static,
-) -> Expectation {
+fn legacy(name: &str, image: impl Makes) -> Expectation {
     boot(name, image).with("root=/dev/ram0 rw").says("init: initrd").says("roots: 1").and(
         |seen, _| {
             let root = seen.value("root")?;

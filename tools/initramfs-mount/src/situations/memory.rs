@@ -13,9 +13,10 @@ pub fn all() -> Vec<Situation> {
     let kinds = [("plain", None), ("zstd", Some("zstd"))];
     let file_systems = [("tmpfs", ""), ("ramfs", "rootfstype=ramfs")];
     let all = kinds.into_iter().flat_map(|(name, how)| {
-        file_systems.map(|(fs, words)| Situation {
-            name: format!("{name}_{fs}_from_too_little_to_plenty"),
-            test: Box::new(move |fixture| from_too_little_to_plenty(fixture, how, fs, words)),
+        file_systems.map(|(fs, words)| {
+            code(format!("{name}_{fs}_from_too_little_to_plenty"), move |fixture| {
+                from_too_little_to_plenty(fixture, how, fs, words)
+            })
         })
     });
     all.collect()

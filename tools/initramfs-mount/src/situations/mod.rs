@@ -28,10 +28,15 @@ use crate::{
 };
 use anyhow::Result;
 use libtest_mimic::Trial;
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 type Test = Box<dyn Fn(&Fixture) -> Result<()> + Send + Sync>;
 type Image = Box<dyn Fn(&Fixture) -> Result<Vec<u8>> + Send + Sync>;
+
+/// What makes an image.
+trait Makes: Fn(&Fixture) -> Result<Vec<u8>> + Send + Sync + 'static {}
+
+impl<F: Fn(&Fixture) -> Result<Vec<u8>> + Send + Sync + 'static> Makes for F {}
 
 /// A name, and what has to hold.
 pub struct Situation {
@@ -66,19 +71,14 @@ pub fn more_trials(fixture: &Arc<Fixture>) -> Vec<Trial> {
     trials_of(fixture, [("security", security::all()), ("numa", options::numa())])
 }
 
-fn trials_of<const N: usize>(
+fn trials_of<'a>(
     fixture: &Arc<Fixture>,
-    groups: [(&str, Vec<Situation>); N],
+    groups: impl IntoIterator<Item = (&'a str, Vec<Situation>)>,
 ) -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for (group, situations) in groups {
-        trials.extend(
-            situations
-                .into_iter()
-                .map(|Situation { name, test }| fixture.trial(&format!("{group}::{name}"), test)),
-        );
-    }
-    trials
+    let named = groups.into_iter().flat_map(|(group, situations)| {
+        situations.into_iter().map(move |it| (format!("{group}::{}", it.name), it.test))
+    });
+    named.map(|(name, test)| fixture.trial(&name, test)).collect()
 }
 
 /// A boot. It becomes a situation with what must come of it.
@@ -87,46 +87,33 @@ struct Setup {
     kernel: &'static Kernel,
     image: Option<Image>,
     has_disk: bool,
-    words: String,
-    mib: u32,
-    cpus: u32,
-    numa: bool,
-    seconds: u64,
+    /// All else, and words for the command line.
+    machine: Machine,
 }
 
 /// A boot with an image beside the kernel.
-fn boot(
-    name: impl Into<String>,
-    image: impl Fn(&Fixture) -> Result<Vec<u8>> + Send + Sync + 'static,
-) -> Setup {
+fn boot(name: impl Into<String>, image: impl Makes) -> Setup {
     Setup { image: Some(Box::new(image)), ..alone(name) }
 }
 
 /// A boot with nothing beside the kernel.
 fn alone(name: impl Into<String>) -> Setup {
-    Setup {
-        name: name.into(),
-        kernel: &BOOT,
-        image: None,
-        has_disk: false,
-        words: String::new(),
-        mib: 256,
-        cpus: 1,
-        numa: false,
-        seconds: 60,
-    }
+    let machine = Machine::new(Path::new(""));
+    Setup { name: name.into(), kernel: &BOOT, image: None, has_disk: false, machine }
 }
 
 /// A situation that is a function.
-fn code(name: &str, test: fn(&Fixture) -> Result<()>) -> Situation {
-    Situation { name: name.to_owned(), test: Box::new(test) }
+fn code(
+    name: impl Into<String>,
+    test: impl Fn(&Fixture) -> Result<()> + Send + Sync + 'static,
+) -> Situation {
+    Situation { name: name.into(), test: Box::new(test) }
 }
 
 impl Setup {
     /// With these words on the kernel's command line.
-    fn with(mut self, words: &str) -> Self {
-        self.words += &format!(" {words}");
-        self
+    fn with(self, words: &str) -> Self {
+        Self { machine: self.machine.append(words), ..self }
     }
 
     /// With a disk as the root, if it comes to that.
@@ -141,32 +128,37 @@ impl Setup {
     }
 
     /// With memory of two nodes, and a kernel that knows them.
-    fn nodes(self) -> Self {
-        Self { kernel: &DISTRIBUTION, numa: true, mib: 8 * BIG_MIB as u32, ..self }
+    fn nodes(mut self) -> Self {
+        self.kernel = &DISTRIBUTION;
+        self.machine.numa = true;
+        self.mib(8 * BIG_MIB as u32)
     }
 
-    fn mib(self, mib: u32) -> Self {
-        Self { mib, ..self }
+    fn mib(mut self, mib: u32) -> Self {
+        self.machine.mib = mib;
+        self
     }
 
-    fn cpus(self, cpus: u32) -> Self {
-        Self { cpus, ..self }
+    fn cpus(mut self, cpus: u32) -> Self {
+        self.machine.cpus = cpus;
+        self
     }
 
-    fn seconds(self, seconds: u64) -> Self {
-        Self { seconds, ..self }
+    fn seconds(mut self, seconds: u64) -> Self {
+        self.machine.seconds = seconds;
+        self
     }
 
     fn machine(&self, fixture: &Fixture) -> Result<Machine> {
         let image = self.image.as_ref().map(|image| image(fixture)).transpose()?;
+        let built = fixture.machine(self.kernel)?;
         Ok(Machine {
+            kernel: built.kernel,
             initrd: image.map(Initrd::Bytes),
             disk: self.has_disk.then(|| fixture.disk()).transpose()?,
-            mib: self.mib,
-            cpus: self.cpus,
-            numa: self.numa,
-            seconds: self.seconds,
-            ..fixture.machine(self.kernel)?.append(&self.words)
+            append: built.append + &self.machine.append,
+            debug: built.debug,
+            ..self.machine.clone()
         })
     }
 
@@ -174,7 +166,11 @@ impl Setup {
         self,
         expectation: impl Fn(&Seen, &Fixture) -> Result<()> + Send + Sync + 'static,
     ) -> Expectation {
-        Expectation { setup: self, checks: vec![Box::new(expectation)] }
+        self.expecting().and(expectation)
+    }
+
+    fn expecting(self) -> Expectation {
+        Expectation { setup: self, checks: Vec::new() }
     }
 
     /// The archive is the root, in a mount of this type and with these options.
@@ -201,13 +197,12 @@ impl Setup {
 
     /// A script of the guest's says this.
     fn says(self, line: impl Into<String>) -> Expectation {
-        let line = line.into();
-        self.comes_to(move |seen, _| seen.says(&line).map(drop))
+        self.expecting().says(line)
     }
 
     /// The console has this.
     fn logs(self, part: &'static str) -> Expectation {
-        self.comes_to(move |seen, _| seen.logs(part).map(drop))
+        self.expecting().logs(part)
     }
 }
 
@@ -252,26 +247,15 @@ impl Expectation {
             seen.check(has, format!("{option} does not hold")).map(drop)
         })
     }
-
-    /// The mount that is the root does not have this among its options.
-    fn lacks_option(self, option: &'static str) -> Self {
-        self.and(move |seen, _| {
-            let has = seen.value("root")?.contains(option);
-            seen.check(!has, format!("{option} holds")).map(drop)
-        })
-    }
 }
 
 impl From<Expectation> for Situation {
     fn from(expectation: Expectation) -> Self {
         let Expectation { setup, checks } = expectation;
-        Self {
-            name: setup.name.clone(),
-            test: Box::new(move |fixture| {
-                let seen = Seen::of(&setup.machine(fixture)?)?;
-                checks.iter().try_for_each(|check| check(&seen, fixture))
-            }),
-        }
+        code(setup.name.clone(), move |fixture| {
+            let seen = Seen::of(&setup.machine(fixture)?)?;
+            checks.iter().try_for_each(|check| check(&seen, fixture))
+        })
     }
 }
 

@@ -52,7 +52,7 @@ pub fn all() -> Vec<Situation> {
         boot("ignored_when_off", archive)
             .with("rootflags=size=48M initramfs_mount=0")
             .boots_rootfs("archive")
-            .lacks_option("49152k"),
+            .never_says("49152k"),
         boot("in_bootconfig_that_is_not_asked_for", bootconfig).boots_root("archive", "tmpfs"),
         boot("from_bootconfig", bootconfig)
             .with("bootconfig")

@@ -64,14 +64,15 @@ fn slot(fixture: &Fixture, part: f64, errors: &str, comes_up: &str) -> Result<()
 
 pub fn all() -> Vec<Situation> {
     situations([
-        panics("panic", |_| broken()),
-        panics_on_disk("panic_with_a_root", |_| broken()),
-        panics_on_disk("panic_with_a_root_and_xz", |_| compress("xz", &broken()?)),
+        panics(boot("panic", |_| broken())),
+        panics(boot("panic_with_a_root", |_| broken()).disk()),
+        panics(boot("panic_with_a_root_and_xz", |_| compress("xz", &broken()?)).disk()),
         // Nothing comes out of it.
-        panics_on_disk("panic_without_any_of_it", |_| {
-            Ok(compress("zstd", &broken()?)?[..1000].to_vec())
-        }),
-        panics_on_disk("panic_after_microcode", |_| Ok(microcode_and_noise())),
+        panics(
+            boot("panic_without_any_of_it", |_| Ok(compress("zstd", &broken()?)?[..1000].to_vec()))
+                .disk(),
+        ),
+        panics(boot("panic_after_microcode", |_| Ok(microcode_and_noise())).disk()),
         boot("no_panic_for_an_initrd", initrd)
             .with("root=/dev/ram0 rw")
             .with(PANIC)
@@ -97,21 +98,7 @@ pub fn all() -> Vec<Situation> {
     ])
 }
 
-fn panics(
-    name: &str,
-    image: impl Fn(&Fixture) -> Result<Vec<u8>> + Send + Sync + 'static,
-) -> Expectation {
-    says_why(boot(name, image))
-}
-
-fn panics_on_disk(
-    name: &str,
-    image: impl Fn(&Fixture) -> Result<Vec<u8>> + Send + Sync + 'static,
-) -> Expectation {
-    says_why(boot(name, image).disk())
-}
-
-fn says_why(setup: Setup) -> Expectation {
+fn panics(setup: Setup) -> Expectation {
     let why = "Kernel panic - not syncing: VFS: initramfs unpacking failed: ";
     setup.with(PANIC).panics().logs(why)
 }

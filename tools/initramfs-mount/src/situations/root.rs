@@ -9,6 +9,7 @@ use crate::{
     guest, paths,
     toolchain::without_our_make,
 };
+use cpio::newc::Builder;
 use std::{path::PathBuf, process::Command};
 
 pub fn all() -> Vec<Situation> {
@@ -165,7 +166,7 @@ fn all_kinds_of_files(_: &Fixture) -> Result<Vec<u8>> {
         .hard_links(&["hard1", "/hard2", "./hard3"], 0o600, b"shared")
         .char_device("null", 1, 3)
         .file("mode", 0o4711, b"")
-        .file_of("old-file", 1_000_000_000)
+        .entry(Builder::new("old-file").mode(0o100644).mtime(1_000_000_000), &[])
         .file_with_sum("sum", b"summed", true)
         .script("/init", "exec /guest/files.sh");
     Ok(archive.finish())

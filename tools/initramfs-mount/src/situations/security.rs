@@ -16,13 +16,8 @@ const LABEL: &str = "user_u:object_r:";
 
 pub fn all() -> Vec<Situation> {
     let modules = ["selinux", "smack", "apparmor", "ipe", "ima"];
-    modules
-        .into_iter()
-        .map(|module| Situation {
-            name: module.to_owned(),
-            test: Box::new(move |fixture| compare(fixture, module)),
-        })
-        .collect()
+    let all = modules.map(|module| code(module, move |fixture| compare(fixture, module)));
+    all.into()
 }
 
 fn compare(fixture: &Fixture, module: &str) -> Result<()> {

@@ -106,10 +106,7 @@ pub fn all() -> Vec<Situation> {
 
 const OFF: &str = "initramfs_mount=0";
 
-fn is_whole(
-    name: &str,
-    image: impl Fn(&Fixture) -> Result<Vec<u8>> + Send + Sync + 'static,
-) -> Expectation {
+fn is_whole(name: &str, image: impl Makes) -> Expectation {
     let image = move |fixture: &Fixture| {
         let image = image(fixture)?;
         let verdict = judge(&image);
