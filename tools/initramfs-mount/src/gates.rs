@@ -86,29 +86,37 @@ fn cargo(args: &[&str]) -> Result<()> {
     watch(&what, &log, cargo.current_dir(paths::tool("")).args(args))
 }
 
-/// No module of this tool needs another one that needs it.
+/// No module of this tool needs another one that needs it, in `src` or in a folder of it.
 fn modules() -> Result<()> {
-    let uses = regex::Regex::new(r"crate::(?:\{([^;]*)\};|(\w+))")?;
+    let uses = regex::Regex::new(r"\b(crate|super)::(?:\{([^;]*)\};|(\w+))")?;
     // What is in braces belongs to the module before them.
-    let items = regex::Regex::new(r"::\{[^}]*\}|::\w+")?;
+    let items = regex::Regex::new(r"::\{[^}]*\}|::[\w*]+")?;
+    let declares = regex::Regex::new(r"(?m)^(?:pub )?mod (\w+);")?;
     let mut needs = Vec::new();
-    // The files of a folder are one module here.
-    for file in [scripts("src")?, scripts("src/situations")?, scripts("src/fuzz")?].concat() {
-        let mut path = file.strip_prefix(paths::tool("src"))?.with_extension("");
-        if let Some(folder) = path.parent().filter(|folder| *folder != Path::new("")) {
-            path = folder.to_owned();
-        }
-        let name = path.to_string_lossy().into_owned();
-        if name == "main" {
-            continue;
-        }
-        let text = read(&file)?;
-        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
-        for found in uses.captures_iter(text) {
-            let words = found.get(1).or(found.get(2)).map_or("", |found| found.as_str());
-            let words = items.replace_all(words, "");
-            let words = words.split(',').map(str::trim).filter(|word| !word.is_empty());
-            needs.extend(words.map(|word| (name.clone(), word.to_owned())));
+    for dir in ["src", "src/situations", "src/fuzz"] {
+        // What a folder needs of others, its files need together.
+        let folder = dir.strip_prefix("src/");
+        for file in scripts(dir)? {
+            let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+            if stem == "main" {
+                continue;
+            }
+            let own = folder.map_or(stem.to_string(), |folder| format!("{folder}/{stem}"));
+            let text = read(&file)?;
+            let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+            for found in uses.captures_iter(text) {
+                let words = found.get(2).or(found.get(3)).map_or("", |found| found.as_str());
+                let words = items.replace_all(words, "");
+                for word in words.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+                    needs.push(match folder.filter(|_| &found[1] == "super") {
+                        Some(folder) => (own.clone(), format!("{folder}/{word}")),
+                        None => (folder.unwrap_or(&own).to_owned(), word.to_owned()),
+                    });
+                }
+            }
+            let parts = declares.captures_iter(text).map(|found| found[1].to_owned());
+            let parts = parts.filter_map(|part| Some(format!("{}/{part}", folder?)));
+            needs.extend(parts.map(|part| (own.clone(), part)));
         }
     }
     loop {

@@ -3,7 +3,7 @@
 //! Boots user-mode Linux with one allocation failing, in turn each of those that the initramfs takes, of
 //! the slab allocator and of pages: from before it is unpacked until it is the root, or is not.
 
-use super::{boot, for_each, Boot};
+use super::um::{boot, for_each, Boot};
 use crate::{
     archive::Archive,
     base::Base,

@@ -7,26 +7,25 @@ pub mod faults;
 mod generate;
 pub mod oracle;
 mod systematic;
+mod um;
 
 use crate::{
     archive::{noise, script, Archive},
     base::Base,
-    cmd::{files, go_on_unless_stopping, lock, program, read_bytes, write, Progress},
+    cmd::{files, lock, read_bytes, write},
     disk, kunit,
     machine::complaint,
-    toolchain,
 };
 use anyhow::{bail, ensure, Context, Result};
 use generate::Plan;
 use oracle::{judge, Verdict};
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     sync::{Arc, Mutex},
 };
 use tempfile::TempDir;
+use um::{boot, for_each, Boot};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -59,7 +58,7 @@ pub fn run(base: &Base, options: &Options) -> Result<()> {
     if let Some(case) = &options.case {
         let kernel = kunit::build_user_mode(base)?;
         let image = read_bytes(case)?;
-        let (boot, verdict, wrong) = wrong(&kernel, &HostRoot::new(&kernel)?, &image)?;
+        let (boot, verdict, wrong) = examine(&kernel, &HostRoot::new(&kernel)?, &image)?;
         println!("{}", boot.said.trim_end());
         println!("{}: {verdict:?}", case.display());
         return match wrong {
@@ -83,7 +82,7 @@ pub fn systematic(base: &Base) -> Result<()> {
         let what = &case.what;
         ensure!(is_whole == case.whole, "the oracle takes an archive ({what}) for {verdict:?}");
         let boot = boot(&kernel, &case.image, &[])?;
-        match boot.wrong(&verdict) {
+        match boot.differs_from(&verdict) {
             None => Ok(case.what),
             Some(wrong) => bail!("an archive ({what}): {wrong}\n{}", boot.said),
         }
@@ -117,7 +116,7 @@ pub fn generated(base: &Base, count: u32, seed: u32, corpus: &[Arc<[u8]>]) -> Re
         let own = (u64::from(seed) << 32 | u64::from(i)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let plan = Plan::new(own, corpus);
         let image = plan.image()?;
-        let (boot, verdict, wrong) = wrong(kernel, root, &image)?;
+        let (boot, verdict, wrong) = examine(kernel, root, &image)?;
         let kind = format!("{verdict:?}");
         *lock(&tally).entry((kind.clone(), boot.is_root())).or_insert(0) += 1;
         if let Some(wrong) = wrong {
@@ -155,77 +154,12 @@ fn shrink(kernel: &Path, root: &HostRoot, mut plan: Plan, wrong: &str) -> Result
     while let Some(smaller) = plan.smaller().into_iter().find_map(|plan| {
         tries.next()?;
         let image = plan.image().ok()?;
-        let (.., found) = self::wrong(kernel, root, &image).ok()?;
+        let (.., found) = examine(kernel, root, &image).ok()?;
         (found.as_deref() == Some(wrong)).then_some((plan, image))
     }) {
         (plan, image) = smaller;
     }
     Ok(image)
-}
-
-/// What was seen of a boot of user-mode Linux.
-struct Boot {
-    said: String,
-    ended: bool,
-}
-
-/// Boots it with an image, and these words on its command line.
-fn boot(kernel: &Path, image: &[u8], words: &[&str]) -> Result<Boot> {
-    let dir = tempfile::tempdir().context("can't make a folder for an archive")?;
-    let file = dir.path().join("initrd");
-    fs::write(&file, image)?;
-    go_on_unless_stopping();
-    // -R, since 6.12 loses as much memory as the host shuffles addresses by.
-    let done = Command::new(program("setarch", "util-linux")?)
-        .current_dir(dir.path())
-        .args(["-R", "timeout", "60"])
-        .arg(kernel)
-        // Without root=, user-mode Linux would add one of its own.
-        .args(["mem=64M", "kunit.enable=0", "console=tty", "page_poison=1", "root="])
-        .arg(format!("initrd={}", file.display()))
-        // What it leaves behind when it panics.
-        .arg(format!("uml_dir={}/", dir.path().display()))
-        .args(words)
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("can't run {}", kernel.display()))?;
-    go_on_unless_stopping();
-    let said = String::from_utf8_lossy(&done.stdout).into_owned();
-    ensure!(said.contains("Linux version "), "{} did not start: {said}", kernel.display());
-    Ok(Boot { said, ended: done.status.code() != Some(124) })
-}
-
-impl Boot {
-    /// Whether an archive was taken for whole, and is the root.
-    fn is_root(&self) -> bool {
-        self.said.contains("initramfs_mount: / is the initramfs")
-    }
-
-    fn panic(&self) -> Option<&str> {
-        self.said.lines().find(|line| line.contains("Kernel panic"))
-    }
-
-    /// Returns in what a boot differs from what an image is.
-    fn wrong(&self, verdict: &Verdict) -> Option<String> {
-        if let Some(complaint) = complaint(&self.said) {
-            return Some(format!("the console has {complaint:?}"));
-        }
-        let Some(panic) = self.panic().filter(|_| self.ended) else {
-            return Some("it hangs".to_owned());
-        };
-        let names_it = panic.contains("initramfs: ");
-        let claims = self.said.contains("Initramfs unpacking failed: ") || names_it;
-        let wrong = match (verdict, self.is_root()) {
-            (Verdict::Whole { init: true }, false) => "a whole archive is dropped",
-            (Verdict::Whole { init: false }, true) => "an archive without init is the root",
-            (Verdict::Broken(_), true) => "a broken archive is the root",
-            (Verdict::Foreign, true) => "what is no archive is the root",
-            (_, true) if claims => "what is the root is said to be broken",
-            (Verdict::Broken(_), false) if !names_it => "the panic does not name the initramfs",
-            _ => return None,
-        };
-        Some(wrong.to_owned())
-    }
 }
 
 /// A root of the host's, for when an archive is not run. It tells how much memory is free, and what has been
@@ -261,7 +195,7 @@ impl HostRoot {
     }
 
     /// Returns what is left of a broken archive that follows a whole one.
-    fn wrong(&self, kernel: &Path, image: &[u8]) -> Result<Option<String>> {
+    fn leftover(&self, kernel: &Path, image: &[u8]) -> Result<Option<String>> {
         let image = [&self.ballast, image].concat();
         if !matches!(judge(&image), Verdict::Broken(_)) {
             return Ok(None);
@@ -285,37 +219,15 @@ fn free(boot: &Boot) -> Option<u64> {
 }
 
 /// Boots an image, and returns what it is, and in what its boots differ from that.
-fn wrong(kernel: &Path, root: &HostRoot, image: &[u8]) -> Result<(Boot, Verdict, Option<String>)> {
+fn examine(
+    kernel: &Path,
+    root: &HostRoot,
+    image: &[u8],
+) -> Result<(Boot, Verdict, Option<String>)> {
     let (boot, verdict) = (boot(kernel, image, &[])?, judge(image));
-    let wrong = match boot.wrong(&verdict) {
-        None => root.wrong(kernel, image)?,
+    let wrong = match boot.differs_from(&verdict) {
+        None => root.leftover(kernel, image)?,
         wrong => wrong,
     };
     Ok((boot, verdict, wrong))
-}
-
-/// Does something with each of many, as many at a time as there are CPUs. What it returns is shown.
-fn for_each<T: Send>(
-    what: &str,
-    all: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator + Send>,
-    f: impl Fn(T) -> Result<String> + Sync,
-) -> Result<()> {
-    let all = all.into_iter();
-    let count = all.len();
-    let progress = Progress::new(what);
-    let all = Mutex::new(all.enumerate());
-    let work = || -> Result<()> {
-        loop {
-            let next = lock(&all).next();
-            let Some((i, item)) = next else { return Ok(()) };
-            progress.line(&format!("{} of {count}: {}", i + 1, f(item)?));
-        }
-    };
-    let done = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..toolchain::jobs()).map(|_| scope.spawn(work)).collect();
-        let mut threads = threads.into_iter();
-        threads.try_for_each(|thread| thread.join().unwrap_or_else(|_| bail!("a thread died")))
-    });
-    progress.done(done.is_ok());
-    done
 }

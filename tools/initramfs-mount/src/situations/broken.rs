@@ -2,7 +2,7 @@
 
 //! A broken archive is not run, and nothing of it stays.
 
-use super::*;
+use super::setup::*;
 use crate::{
     archive::{compress, noise, padded, COMPRESSIONS},
     fuzz::oracle::{judge, Verdict},

@@ -2,7 +2,7 @@
 
 //! A kernel with an archive in it.
 
-use super::*;
+use super::setup::*;
 use crate::archive::{compress, noise};
 
 pub fn all() -> Vec<Situation> {

@@ -2,7 +2,7 @@
 
 //! Boots that must fail, or else none of the others says anything.
 
-use super::*;
+use super::setup::*;
 use crate::archive::noise;
 use anyhow::{bail, ensure};
 

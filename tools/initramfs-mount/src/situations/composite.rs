@@ -2,7 +2,7 @@
 
 //! Images as boot loaders and Debian put them together, each without the option, too.
 
-use super::*;
+use super::setup::*;
 use crate::{
     archive::{compress, padded},
     cmd::{program, write},

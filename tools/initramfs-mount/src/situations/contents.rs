@@ -2,7 +2,7 @@
 
 //! All that an archive says of its files is so in the root.
 
-use super::*;
+use super::setup::*;
 use crate::archive::{compress, COMPRESSIONS};
 use cpio::newc::Builder;
 

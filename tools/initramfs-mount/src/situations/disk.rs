@@ -2,7 +2,7 @@
 
 //! A system that has its root elsewhere.
 
-use super::*;
+use super::setup::*;
 use crate::{
     archive::{compress, noise},
     cmd::read,

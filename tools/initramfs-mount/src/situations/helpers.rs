@@ -2,7 +2,7 @@
 
 //! Programs that the kernel starts while it unpacks run in the root that it comes to be.
 
-use super::*;
+use super::setup::*;
 use crate::{archive::noise, cmd::read, paths};
 
 pub fn all() -> Vec<Situation> {

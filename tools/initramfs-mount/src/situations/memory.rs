@@ -2,7 +2,7 @@
 
 //! With any amount of memory, an archive is there as a whole, or not run.
 
-use super::*;
+use super::setup::*;
 use crate::archive::{compress, noise};
 use anyhow::ensure;
 

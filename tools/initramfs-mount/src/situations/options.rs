@@ -2,7 +2,7 @@
 
 //! What the command line says of the mount.
 
-use super::*;
+use super::setup::*;
 use crate::archive::{noise, padded};
 
 pub fn all() -> Vec<Situation> {

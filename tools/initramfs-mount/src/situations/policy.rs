@@ -4,7 +4,7 @@
 
 use super::{
     broken::{half_of_big, microcode_and_noise},
-    *,
+    setup::*,
 };
 use crate::{
     archive::{compress, noise, padded},

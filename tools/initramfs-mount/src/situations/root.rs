@@ -2,7 +2,7 @@
 
 //! A whole archive is the root, in a mount of its own.
 
-use super::*;
+use super::{broken::half_of_big, setup::*};
 use crate::{
     archive::{compress, noise, padded},
     cmd::{output, read},
@@ -144,7 +144,7 @@ pub fn all() -> Vec<Situation> {
             compress("zstd", &archive.finish())
         });
         all.push(whole.with(&words).cpus(cpus).boots_root("archive", "tmpfs").into());
-        let cut = boot(format!("{name}_cut_off"), broken::half_of_big);
+        let cut = boot(format!("{name}_cut_off"), half_of_big);
         all.push(cut.with(&words).cpus(cpus).disk().boots_disk().logs(BROKEN).into());
     }
     all

@@ -3,7 +3,7 @@
 //! Security modules, in a kernel that has all of them: what each says of an initramfs root, of programs
 //! on other file systems, and of a disk that becomes the root, with the option and without.
 
-use super::*;
+use super::setup::*;
 use crate::{
     cmd::{output, program, read, write},
     kernel::SECURITY,

@@ -2,7 +2,7 @@
 
 //! What the format allows is no broken archive.
 
-use super::*;
+use super::setup::*;
 use crate::{
     archive::{compress, noise, padded, COMPRESSIONS},
     fuzz::oracle::{judge, Verdict},

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Boots of user-mode Linux, as many at a time as there are CPUs.
+
+use super::oracle::Verdict;
+use crate::{
+    cmd::{go_on_unless_stopping, lock, program, Progress},
+    machine::complaint,
+    toolchain,
+};
+use anyhow::{bail, ensure, Context, Result};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Mutex,
+};
+
+/// What was seen of a boot of user-mode Linux.
+pub struct Boot {
+    pub said: String,
+    pub ended: bool,
+}
+
+/// Boots it with an image, and these words on its command line.
+pub fn boot(kernel: &Path, image: &[u8], words: &[&str]) -> Result<Boot> {
+    let dir = tempfile::tempdir().context("can't make a folder for an archive")?;
+    let file = dir.path().join("initrd");
+    fs::write(&file, image)?;
+    go_on_unless_stopping();
+    // -R, since 6.12 loses as much memory as the host shuffles addresses by.
+    let done = Command::new(program("setarch", "util-linux")?)
+        .current_dir(dir.path())
+        .args(["-R", "timeout", "60"])
+        .arg(kernel)
+        // Without root=, user-mode Linux would add one of its own.
+        .args(["mem=64M", "kunit.enable=0", "console=tty", "page_poison=1", "root="])
+        .arg(format!("initrd={}", file.display()))
+        // What it leaves behind when it panics.
+        .arg(format!("uml_dir={}/", dir.path().display()))
+        .args(words)
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("can't run {}", kernel.display()))?;
+    go_on_unless_stopping();
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    ensure!(said.contains("Linux version "), "{} did not start: {said}", kernel.display());
+    Ok(Boot { said, ended: done.status.code() != Some(124) })
+}
+
+impl Boot {
+    /// Whether an archive was taken for whole, and is the root.
+    pub fn is_root(&self) -> bool {
+        self.said.contains("initramfs_mount: / is the initramfs")
+    }
+
+    pub fn panic(&self) -> Option<&str> {
+        self.said.lines().find(|line| line.contains("Kernel panic"))
+    }
+
+    /// Returns in what a boot differs from what an image is.
+    pub fn differs_from(&self, verdict: &Verdict) -> Option<String> {
+        if let Some(complaint) = complaint(&self.said) {
+            return Some(format!("the console has {complaint:?}"));
+        }
+        let Some(panic) = self.panic().filter(|_| self.ended) else {
+            return Some("it hangs".to_owned());
+        };
+        let names_it = panic.contains("initramfs: ");
+        let claims = self.said.contains("Initramfs unpacking failed: ") || names_it;
+        let wrong = match (verdict, self.is_root()) {
+            (Verdict::Whole { init: true }, false) => "a whole archive is dropped",
+            (Verdict::Whole { init: false }, true) => "an archive without init is the root",
+            (Verdict::Broken(_), true) => "a broken archive is the root",
+            (Verdict::Foreign, true) => "what is no archive is the root",
+            (_, true) if claims => "what is the root is said to be broken",
+            (Verdict::Broken(_), false) if !names_it => "the panic does not name the initramfs",
+            _ => return None,
+        };
+        Some(wrong.to_owned())
+    }
+}
+
+/// Does something with each of many, as many at a time as there are CPUs. What it returns is shown.
+pub fn for_each<T: Send>(
+    what: &str,
+    all: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator + Send>,
+    f: impl Fn(T) -> Result<String> + Sync,
+) -> Result<()> {
+    let all = all.into_iter();
+    let count = all.len();
+    let progress = Progress::new(what);
+    let all = Mutex::new(all.enumerate());
+    let work = || -> Result<()> {
+        loop {
+            let next = lock(&all).next();
+            let Some((i, item)) = next else { return Ok(()) };
+            progress.line(&format!("{} of {count}: {}", i + 1, f(item)?));
+        }
+    };
+    let done = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..toolchain::jobs()).map(|_| scope.spawn(work)).collect();
+        let mut threads = threads.into_iter();
+        threads.try_for_each(|thread| thread.join().unwrap_or_else(|_| bail!("a thread died")))
+    });
+    progress.done(done.is_ok());
+    done
+}
