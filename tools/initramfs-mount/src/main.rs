@@ -249,7 +249,10 @@ fn run(cli: &Cli) -> Result<ExitCode> {
                 println!("{}", package.display());
             }
         }
-        Task::DebBoot => programs::installed(&*fixture()?)?,
+        Task::DebBoot => {
+            deps::install(For::All, &[base()?])?;
+            programs::installed(&*fixture()?)?;
+        }
         Task::Bench => {
             let fixture = fixture()?;
             measure::cost(&fixture)?;

@@ -72,6 +72,8 @@ fn build_with(
     config: &str,
     ours: &str,
 ) -> Result<Vec<PathBuf>> {
+    program("dpkg-buildpackage", "dpkg-dev")?;
+    program("dh_builddeb", "debhelper")?;
     configure(base, dir, make, config, ours)?;
     // They come to lie beside the folder that they are built in.
     let beside = dir.parent().unwrap_or(dir);
