@@ -154,7 +154,7 @@ impl Machine {
             qemu.args(["-no-reboot", "-kernel"])
                 .arg(kernel)
                 .arg("-append")
-                .arg(format!("console={} panic=-1{}", arch.console, self.append));
+                .arg(format!("console={} {} panic=-1{}", arch.console, arch.words, self.append));
         }
         if let Some(initrd) = &self.initrd {
             let file = match initrd {
