@@ -88,36 +88,46 @@ fn cargo(args: &[&str]) -> Result<()> {
 
 /// No module of this tool needs another one that needs it, in `src` or in a folder of it.
 fn modules() -> Result<()> {
-    let uses = regex::Regex::new(r"\b(crate|super)::(?:\{([^;]*)\};|(\w+))")?;
+    let mut files = Vec::new();
+    for dir in ["src", "src/situations", "src/fuzz"] {
+        for file in scripts(dir)? {
+            let name = file.strip_prefix(paths::tool("src"))?.with_extension("");
+            files.push((name.to_string_lossy().into_owned(), read(&file)?));
+        }
+    }
+    let needs = cycles(&files)?;
+    ensure!(needs.is_empty(), "modules need each other: {needs:?}");
+    Ok(())
+}
+
+/// Which of these files need each other: a name and a text each, such as `fuzz/mod`.
+fn cycles(files: &[(String, String)]) -> Result<Vec<(String, String)>> {
+    let uses = regex::Regex::new(r"\b(crate|super)::(?:\{([^;]*)\};|(\w+|\*))")?;
     // What is in braces belongs to the module before them.
     let items = regex::Regex::new(r"::\{[^}]*\}|::[\w*]+")?;
-    let declares = regex::Regex::new(r"(?m)^(?:pub )?mod (\w+);")?;
+    let declares = regex::Regex::new(r"(?m)^(?:pub(?:\(\w+\))? )?mod (\w+);")?;
     let mut needs = Vec::new();
-    for dir in ["src", "src/situations", "src/fuzz"] {
-        // What a folder needs of others, its files need together.
-        let folder = dir.strip_prefix("src/");
-        for file in scripts(dir)? {
-            let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-            if stem == "main" {
-                continue;
+    for (name, text) in files.iter().filter(|(name, _)| name != "main") {
+        let folder = name.split_once('/').map(|(folder, _)| folder);
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for found in uses.captures_iter(text) {
+            let words = found.get(2).or(found.get(3)).map_or("", |found| found.as_str());
+            let words = items.replace_all(words, "");
+            for word in words.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+                needs.push(match folder.filter(|_| &found[1] == "super") {
+                    Some(folder) => {
+                        let beside = format!("{folder}/{word}");
+                        let is_file = files.iter().any(|(name, _)| *name == beside);
+                        (name.clone(), if is_file { beside } else { format!("{folder}/mod") })
+                    }
+                    // What a folder needs of others, its files need together.
+                    None => (folder.unwrap_or(name).to_owned(), word.to_owned()),
+                });
             }
-            let own = folder.map_or(stem.to_string(), |folder| format!("{folder}/{stem}"));
-            let text = read(&file)?;
-            let text = text.split("#[cfg(test)]").next().unwrap_or_default();
-            for found in uses.captures_iter(text) {
-                let words = found.get(2).or(found.get(3)).map_or("", |found| found.as_str());
-                let words = items.replace_all(words, "");
-                for word in words.split(',').map(str::trim).filter(|word| !word.is_empty()) {
-                    needs.push(match folder.filter(|_| &found[1] == "super") {
-                        Some(folder) => (own.clone(), format!("{folder}/{word}")),
-                        None => (folder.unwrap_or(&own).to_owned(), word.to_owned()),
-                    });
-                }
-            }
-            let parts = declares.captures_iter(text).map(|found| found[1].to_owned());
-            let parts = parts.filter_map(|part| Some(format!("{}/{part}", folder?)));
-            needs.extend(parts.map(|part| (own.clone(), part)));
         }
+        let parts = declares.captures_iter(text).map(|found| found[1].to_owned());
+        let parts = parts.filter_map(|part| Some(format!("{}/{part}", folder?)));
+        needs.extend(parts.map(|part| (name.clone(), part)));
     }
     loop {
         // One that needs nothing more is in no cycle.
@@ -125,11 +135,9 @@ fn modules() -> Result<()> {
         let waiting: BTreeSet<_> = needs.iter().map(|(name, _)| name.clone()).collect();
         needs.retain(|(_, needed)| waiting.contains(needed));
         if needs.len() == left {
-            break;
+            return Ok(needs);
         }
     }
-    ensure!(needs.is_empty(), "modules need each other: {needs:?}");
-    Ok(())
 }
 
 /// The scripts that run in guests are as shellcheck wants them.
@@ -137,6 +145,7 @@ fn shellcheck() -> Result<()> {
     let mut find = Command::new("find");
     find.args(["guest", "debian", "programs", "-name", "*.sh"]);
     let found = output(find.current_dir(paths::tool("")))?;
+    ensure!(!found.is_empty(), "there are no scripts in {}", paths::tool("").display());
     let mut check = Command::new(program("shellcheck", "shellcheck")?);
     check.current_dir(paths::tool("")).arg("--severity=style").args(found.lines());
     check.arg(paths::top().join("tools/install-cargo"));
@@ -522,9 +531,9 @@ pub fn gcc(fixture: &Fixture) -> Result<()> {
     builds_with(&fixture.base, &GCC, &["CONFIG_CC_IS_GCC=y"])
 }
 
-/// The same with what Debian 13 builds its kernels with: no Debian has an older rustc that 6.12 would take.
+/// The same with what Debian 13 builds its kernels with. Its rustc and bindgen are the oldest that 7.3 takes.
 pub fn debian_13(fixture: &Fixture) -> Result<()> {
-    let versions = ["CONFIG_CC_IS_GCC=y", "CONFIG_RUSTC_VERSION=1085", "bindgen 0.71."];
+    let versions = ["CONFIG_GCC_VERSION=14", "CONFIG_RUSTC_VERSION=1085", "bindgen 0.71."];
     builds_with(&fixture.base, &DEBIAN_13, &versions)
 }
 
@@ -535,7 +544,13 @@ fn builds_with(base: &Base, kernel: &Kernel, settings: &[&str]) -> Result<()> {
     boots(base, kernel, true)?;
     let config = read(&kernel.dir(base).join(".config"))?;
     for setting in settings {
-        ensure!(config.contains(setting), "kernel {} is without {setting}", kernel.name);
+        let file = kernel.dir(base).join(".config");
+        ensure!(
+            config.contains(setting),
+            "kernel {} was built with other tools: {} is without {setting}",
+            kernel.name,
+            file.display()
+        );
     }
     Ok(())
 }
@@ -555,4 +570,27 @@ fn boots(base: &Base, kernel: &Kernel, on: bool) -> Result<()> {
         seen.is_rootfs("archive", base.has_nullfs())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modules_that_need_each_other_are_found() -> Result<()> {
+        let of = |texts: &[(&str, &str)]| {
+            let owned = texts.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+            Ok::<_, anyhow::Error>(!cycles(&owned.collect::<Vec<_>>())?.is_empty())
+        };
+        assert!(!of(&[("a", "use crate::{b::{c, d}, e};"), ("b", "use crate::e;"), ("e", "")])?);
+        assert!(of(&[("a", "use crate::b;"), ("b", "use crate::{c::d, a::e};"), ("c", "")])?);
+        let table = "pub mod x;\nmod y;\nuse y::Z;";
+        assert!(!of(&[("f/mod", table), ("f/x", "use super::y::*;"), ("f/y", "")])?);
+        for back in ["use super::*;", "use super::{y::*, item};", "use super::item;"] {
+            assert!(of(&[("f/mod", table), ("f/x", back), ("f/y", "")])?, "{back}");
+        }
+        // As one module to all others.
+        assert!(of(&[("f/mod", "mod x;"), ("f/x", "use crate::a;"), ("a", "use crate::f;")])?);
+        Ok(())
+    }
 }
