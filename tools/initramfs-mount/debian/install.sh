@@ -1,6 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # Puts a kernel into the small Debian and has its tools make initramfs images. Runs in its root folder.
+set -e
+: "${OUT:?this is run by on_disk.sh}"
 mkdir -p "lib/modules/$RELEASE"
 cp "$CONFIG" "boot/config-$RELEASE"
 cp "$KERNEL" "boot/vmlinuz-$RELEASE"

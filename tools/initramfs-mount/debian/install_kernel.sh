@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Has apt install the packages of a kernel in the small Debian, where initramfs-tools makes its image and
 # DKMS builds a module. Runs in its root folder.
+set -e
+: "${OUT:?this is run by on_disk.sh}"
 mkdir packages usr/src/trial-1
 cp "$MODULE"/* usr/src/trial-1
 # shellcheck disable=SC2086 # There are several.

@@ -11,7 +11,7 @@ cp -r "$GUEST" guest
 echo /dev/vda / ext4 defaults 0 1 >etc/fstab
 mount --rbind /dev dev
 mount --rbind /proc proc
-sh -e "$SCRIPT"
+sh "$SCRIPT"
 umount -l dev proc
 mke2fs -q -F -t ext4 -E root_owner=0:0 -d . "$OUT/disk.half" 4000M
 mv "$OUT/disk.half" "$OUT/disk.img"

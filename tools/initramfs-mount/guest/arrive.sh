@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # The init of a disk that an initramfs was left for.
 . /guest/lib.sh
-begin
+start
 echo "init: disk"
 mounts | sed 's/^/after /'
 echo "free: $(free_kib)"

@@ -3,7 +3,7 @@
 # Compares what is there with what should be. Each line of /expected is a name, what stat says of it, its
 # size, and the word that its contents repeat, unless another name of it brings them.
 . /guest/lib.sh
-begin
+start
 cd / || exit
 count=0
 while read -r name stat size word; do

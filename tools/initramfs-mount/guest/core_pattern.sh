@@ -3,7 +3,7 @@
 # Has the kernel start /helper, and says where that was run.
 # shellcheck disable=SC3045,SC2016
 . /guest/lib.sh
-begin
+start
 echo '|/guest/helped.sh %p' >/proc/sys/kernel/core_pattern
 ulimit -c unlimited
 sh -c 'kill -SEGV $$'

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Shows files of all kinds, with names of all kinds.
 . /guest/lib.sh
-begin
+start
 for file in a/relative b/dotted c/absolute; do echo "$file: $(cat /$file)"; done
 echo "symlink: $(readlink /link) $(cat /link)"
 echo "absolute-link: $(cat /d/link)"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Counts the helpers that have run here.
 . /guest/lib.sh
-begin
+start
 sleep 2
 echo "helped: $(wc -l </helped)"
 end

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Says if the image is still there.
 . /guest/lib.sh
-begin
+start
 if [ -e /sys/firmware/initrd ]; then
 	echo "initrd: $(wc -c </sys/firmware/initrd)"
 else

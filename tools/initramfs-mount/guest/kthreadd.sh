@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # The magic number of the file system that kernel threads have as their root.
 . /guest/lib.sh
-begin
+start
 echo "kthreadd: $(stat -f -c %t /proc/2/root)"
 end

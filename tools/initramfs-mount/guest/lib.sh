@@ -14,7 +14,8 @@ say_on_port() {
 	exec </dev/null >/dev/hvc0 2>&1
 }
 
-begin() {
+# What most scripts begin with.
+start() {
 	mount_all
 	say_on_port
 }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Runs the series' own selftest.
 . /guest/lib.sh
-begin
+start
 /selftest
 ls /
 end

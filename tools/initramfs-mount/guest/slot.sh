@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Says which slot has come up. A boot loader would start again after a reset.
 . /guest/lib.sh
-begin
+start
 slot=$(parameter slot)
 [ ! -e /vmlinuz ] || slot="the disk"
 echo "slot: $slot"

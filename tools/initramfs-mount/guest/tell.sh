@@ -4,7 +4,7 @@
 # memory is free takes a moment, and is told if the command line asks for it.
 # shellcheck disable=SC2154
 . /guest/lib.sh
-begin
+start
 echo "init: $NAME"
 echo "console: $([ -c /dev/console ] && echo yes)"
 echo "roots: $(count_roots)"

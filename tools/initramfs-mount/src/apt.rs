@@ -133,7 +133,10 @@ pub fn debian_13(arch: &str, packages: &[&str]) -> Result<PathBuf> {
     let dir = tempfile::tempdir_in(&foreign).context("can't make a folder for packages")?;
     let [own, tarball, root] =
         ["own.sources", "root.tar", "root"].map(|name| dir.path().join(name));
-    write(&own, sources(&["trixie"])?)?;
+    // This machine's own suites may have newer packages.
+    let all = sources(&["trixie"])?;
+    let those = all.split_inclusive("\n\n").filter(|source| source.contains("Suites: trixie"));
+    write(&own, those.collect::<String>())?;
     let mut mmdebstrap = Command::new(program("mmdebstrap", "mmdebstrap")?);
     mmdebstrap
         .args(["--variant=extract", "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"])

@@ -3,7 +3,7 @@
 //! cpio archives, as a kernel unpacks them, and what is in those that are booted here.
 
 use crate::{
-    cmd::{files, program, read, read_bytes},
+    cmd::{files, output, program, read, read_bytes},
     guest, paths,
 };
 use anyhow::{ensure, Context, Result};
@@ -194,15 +194,12 @@ impl Archive {
 
     /// Has cpio put all of it into a folder.
     pub fn unpack(&self, dir: &Path) -> Result<()> {
-        let mut cpio = Command::new(program("cpio", "cpio")?)
-            .args(["-i", "--quiet"])
-            .current_dir(dir)
-            .stdin(Stdio::piped())
-            .spawn()?;
-        cpio.stdin.take().context("cpio has no input")?.write_all(&self.finish())?;
-        let status = cpio.wait()?;
-        ensure!(status.success(), "cpio can't unpack an archive in {}: {status}", dir.display());
-        Ok(())
+        let mut file =
+            tempfile::NamedTempFile::new().context("can't make a file for an archive")?;
+        file.write_all(&self.finish())?;
+        let mut cpio = Command::new(program("cpio", "cpio")?);
+        cpio.args(["-i", "-u", "--quiet", "-F"]).arg(file.path()).current_dir(dir);
+        output(&mut cpio).map(drop)
     }
 }
 

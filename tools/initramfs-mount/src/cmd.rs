@@ -229,7 +229,7 @@ pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Locks what other threads use, too. One that has died has failed the run already.
+/// Locks what other threads use, too. One that panicked has failed its test; what it left is still used.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

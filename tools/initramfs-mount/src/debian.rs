@@ -138,9 +138,13 @@ pub fn install_kernel(base: &Base, packages: &[PathBuf]) -> Result<PathBuf> {
     let out = base.dir.join("deb");
     let sources = tempfile::Builder::new().suffix(".sources").tempfile()?;
     fs::write(sources.path(), apt::sources(&[])?)?;
-    let names = packages.iter().map(|package| package.display().to_string());
-    // Its headers are for programs, which Debian builds with its own.
-    let names: Vec<_> = names.filter(|name| !name.contains("linux-libc-dev")).collect();
+    let wanted = |package: &&PathBuf| {
+        let name = package.file_name().unwrap_or_default().to_string_lossy();
+        let is_wanted = ["linux-image-", "linux-headers-"].iter().any(|it| name.starts_with(it));
+        is_wanted && !name.contains("-dbg")
+    };
+    let wanted = packages.iter().filter(wanted);
+    let names: Vec<_> = wanted.map(|package| package.display().to_string()).collect();
     let given = [
         ("PACKAGES", names.join(" ").into()),
         ("SOURCES", sources.path().into()),

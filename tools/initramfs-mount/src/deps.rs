@@ -25,6 +25,8 @@ pub enum For {
     Run,
     /// `make test`, too.
     Test,
+    /// `make deb-boot`, too.
+    Deb,
     /// All else.
     All,
 }
@@ -58,7 +60,7 @@ fn packages() -> Vec<(For, &'static str, Vec<&'static str>)> {
         ]),
         (For::Test, "a boot on arm64", vec!["qemu-system-arm", "mmdebstrap", "uidmap"]),
         (For::Test, "the gates", vec!["sparse", "python3-sphinx", "graphviz", "shellcheck"]),
-        (For::All, "Debian packages of a kernel", vec!["debhelper", "dpkg-dev", "dwarves"]),
+        (For::Deb, "Debian packages of a kernel", vec!["debhelper", "dpkg-dev", "dwarves"]),
         (For::All, "policies of security modules", vec!["checkpolicy", "apparmor"]),
         (For::All, "the kernel's selftests", vec!["libcap-dev"]),
         (For::All, "boots on other architectures", {

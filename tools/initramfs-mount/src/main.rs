@@ -250,7 +250,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             }
         }
         Task::DebBoot => {
-            deps::install(For::All, &[base()?])?;
+            deps::install(For::Deb, &[base()?])?;
             programs::installed(&*fixture()?)?;
         }
         Task::Bench => {

@@ -27,7 +27,8 @@ const NAME: &str = "CONFIG_LOCALVERSION=\"-initramfs-mount\"\n";
 /// Debian has it, and until 6.14 it excludes Rust.
 const MODVERSIONS: &str = "# CONFIG_MODVERSIONS is not set\n";
 
-/// What dpkg is to leave out: the symbols for debuggers, of a gigabyte, unless somebody says otherwise.
+/// The variable by which somebody says what dpkg builds. Unless it is set, the symbols for debuggers, of a
+/// gigabyte, are left out.
 const PROFILES: &str = "DEB_BUILD_PROFILES";
 
 /// What settings begin with that say which compilers there are.
@@ -74,6 +75,7 @@ fn build_with(
 ) -> Result<Vec<PathBuf>> {
     program("dpkg-buildpackage", "dpkg-dev")?;
     program("dh_builddeb", "debhelper")?;
+    program("gcc", "gcc")?;
     configure(base, dir, make, config, ours)?;
     // They come to lie beside the folder that they are built in.
     let beside = dir.parent().unwrap_or(dir);

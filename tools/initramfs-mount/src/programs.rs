@@ -515,15 +515,16 @@ pub fn installed(fixture: &Fixture) -> Result<()> {
     };
     println!("Debian on a disk, through the image of initramfs-tools");
     Seen::of(&boot)?
+        .logs(ROOT_MOUNT)?
         .says("running")?
         .says("ext4")?
         .says("CONFIG_INITRAMFS_MOUNT=y")?
         .says("trial: loaded")?;
     let modules = read_bytes(&dir.join("modules.cpio"))?;
-    for program in all()?
-        .iter()
-        .filter(|program| program.group == "debian" && INSTALLED.contains(&program.name.as_str()))
-    {
+    let mut programs = all()?;
+    programs.retain(|program| program.group == "debian" && INSTALLED.contains(&&*program.name));
+    ensure!(programs.len() == INSTALLED.len(), "programs/debian/ has not all of {INSTALLED:?}");
+    for program in &programs {
         println!("{}, in a whole Debian as the initramfs", program.name);
         for on in [true, false] {
             let run = Run { fixture, program, on };
@@ -532,6 +533,11 @@ pub fn installed(fixture: &Fixture) -> Result<()> {
                 let machine = machine.clone().append(&feature);
                 run.debian_in(machine, &INSTALLED.join(","), &modules)
             })?;
+            ensure!(
+                boot.console.contains(ROOT_MOUNT) == on,
+                "the archive is in a root mount, or it is not, against {feature}\n{}",
+                boot.text()
+            );
             let result = run.part(&boot).map_err(|e| format!("{e:#}"));
             program.judge(&fixture.base, on, &result)?;
         }
@@ -539,5 +545,8 @@ pub fn installed(fixture: &Fixture) -> Result<()> {
     Ok(())
 }
 
-/// What is run in that.
+/// What the kernel says of a root mount.
+const ROOT_MOUNT: &str = "initramfs_mount: / is the initramfs";
+
+/// The programs of the group debian that [`installed`] runs.
 const INSTALLED: &[&str] = &["podman", "runc", "systemd"];

@@ -245,6 +245,7 @@ fn llvm() -> Result<String> {
             .iter()
             .all(|name| which(&llvm_program(name, llvm).to_string_lossy()).is_some())
     };
+    // Those that there will be while this is of use to anyone.
     let names = (17..60).rev().map(|version| format!("-{version}"));
     names
         .chain(["1".to_owned()])

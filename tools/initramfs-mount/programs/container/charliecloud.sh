@@ -6,4 +6,4 @@
 # says: host: out of sight
 # native: yes
 # quick: yes
-/real/setpriv --reuid 1000 --regid 1000 --clear-groups env USER=user HOME=/ ch-run --no-home --no-passwd /c/rootfs -- /bin/sh /inside
+/real/setpriv --reuid 1000 --regid 1000 --clear-groups env USER=user HOME=/ ch-run --no-passwd /c/rootfs -- /bin/sh /inside

@@ -6,4 +6,4 @@
 # says: host: out of sight
 # stock: pivot_root
 # quick: yes
-/real/setpriv --reuid 1000 --regid 1000 --clear-groups unshare -U -r -m -p -f sh /guest/pivot.sh
+/real/setpriv --reuid 1000 --regid 1000 --clear-groups unshare -U -r -m -p -f sh /guest/enter.sh

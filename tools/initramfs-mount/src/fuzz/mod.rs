@@ -89,7 +89,7 @@ pub fn systematic(base: &Base) -> Result<()> {
     })
 }
 
-/// The files of a folder, always in the same order.
+/// What is in the files of a folder.
 fn corpus(dir: &Path) -> Result<Vec<Arc<[u8]>>> {
     let files = files(dir)?;
     ensure!(!files.is_empty(), "{} has no files: put archives there", dir.display());
@@ -108,7 +108,7 @@ pub fn generated(base: &Base, count: u32, seed: u32, corpus: &[Arc<[u8]>]) -> Re
     let findings = Mutex::new(Vec::new());
     let what = format!("booting {count} generated archives");
     let found = || lock(&findings).len();
-    for_each(&what, 0..count, |i| {
+    let done = for_each(&what, 0..count, |i| {
         if found() >= ENOUGH {
             return Ok("left out".to_owned());
         }
@@ -128,13 +128,14 @@ pub fn generated(base: &Base, count: u32, seed: u32, corpus: &[Arc<[u8]>]) -> Re
             lock(&findings).push(line);
         }
         Ok(format!("{} findings, {kind}", found()))
-    })?;
+    });
     let tally = tally.into_inner().unwrap_or_default();
     let booted: u32 = tally.values().sum();
     for ((kind, is_root), count) in tally {
         let is_root = if is_root { "the root" } else { "dropped" };
         println!("  {count:>6} {is_root:8}  {kind}");
     }
+    done?;
     let findings = findings.into_inner().unwrap_or_default();
     ensure!(
         findings.is_empty(),
