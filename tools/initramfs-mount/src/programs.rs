@@ -542,6 +542,7 @@ pub fn installed(fixture: &Fixture) -> Result<()> {
             program.judge(&fixture.base, on, &result)?;
         }
     }
+    println!("All of it comes to what it should, with the option and without.");
     Ok(())
 }
 

@@ -339,6 +339,7 @@ fn sans_io(
 const MEMORY_KIB: u32 = 10 << 10;
 
 fn lzma(input: &[u8], data: &mut Vec<u8>) -> Result<usize, Verdict> {
+    let before = data.len();
     let mut stream = lzma_rust2::LzmaStream::new_mem_limit(MEMORY_KIB, None);
     let process =
         |input: &[u8], out: &mut [u8]| stream.process(input, out, lzma_rust2::Action::Run);
@@ -348,6 +349,11 @@ fn lzma(input: &[u8], data: &mut Vec<u8>) -> Result<usize, Verdict> {
     let has_mark = input[5..13] == [0xff; 8];
     if !has_mark && input[len..].iter().take(8).any(|byte| *byte != 0) {
         return Err(Unsure("where lzma ends"));
+    }
+    // No encoder writes less. Decoders are to take 4 KiB then; the kernel takes what is said.
+    let dictionary: [u8; 4] = input[1..5].try_into().unwrap_or_default();
+    if data.len() > before && u32::from_le_bytes(dictionary) < 4 << 10 {
+        return Err(Unsure("an lzma dictionary of less than 4 KiB"));
     }
     Ok(len)
 }
@@ -591,6 +597,15 @@ mod tests {
                 case.what
             );
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_dictionary_that_no_encoder_has_is_left_open() -> Result<()> {
+        let mut packed = compress("lzma", &archive().finish())?;
+        assert_eq!(judge(&packed), WHOLE);
+        packed[1..5].fill(0);
+        assert!(matches!(judge(&packed), Verdict::Unsure(_)));
         Ok(())
     }
 
