@@ -9,7 +9,7 @@ use crate::{
     cmd::lock,
     disk::Disk,
     kernel::Kernel,
-    machine::{Boot, Machine},
+    machine::{Boot, Machine, ROOT_MOUNT},
 };
 use anyhow::{bail, Context, Result};
 use libtest_mimic::{Failed, Trial};
@@ -182,7 +182,7 @@ impl Seen {
             .says("console: yes")?
             .says("pivot_root: ok")?
             .says("umount: ok")?
-            .logs(&format!("initramfs_mount: / is the initramfs, {fs}"))?;
+            .logs(&format!("{ROOT_MOUNT}, {fs}"))?;
         let root = self.value("root")?;
         self.check(root.starts_with(&format!("{fs_type} rw")), format!("the root is {root:?}"))
     }

@@ -71,6 +71,9 @@ const COMPLAINTS: &str =
     |possible recursive locking|circular locking|inconsistent lock state|INFO: rcu|suspicious RCU\
     |Segfault with no mm|unreferenced object|new suspected memory leaks";
 
+/// What the kernel says when an archive is the root, in a root mount; the file system and its options follow.
+pub const ROOT_MOUNT: &str = "initramfs_mount: / is the initramfs";
+
 impl Boot {
     /// All that was said, for the message of a failure.
     pub fn text(&self) -> String {

@@ -23,7 +23,7 @@ use crate::{
     guest,
     harness::{Fixture, Seen},
     kernel::{Kernel, BOOT, DISTRIBUTION},
-    machine::{Boot, Initrd, Machine},
+    machine::{Boot, Initrd, Machine, ROOT_MOUNT},
     packages, paths, virtme,
 };
 use anyhow::{bail, ensure, Context, Result};
@@ -545,9 +545,6 @@ pub fn installed(fixture: &Fixture) -> Result<()> {
     println!("All of it comes to what it should, with the option and without.");
     Ok(())
 }
-
-/// What the kernel says of a root mount.
-const ROOT_MOUNT: &str = "initramfs_mount: / is the initramfs";
 
 /// The programs of the group debian that [`installed`] runs.
 const INSTALLED: &[&str] = &["podman", "runc", "systemd"];

@@ -8,7 +8,7 @@ use crate::{
     base::Base,
     cmd::{lock, program, read, watch, write},
     containers, deps, guest,
-    machine::{converse, said},
+    machine::{converse, said, ROOT_MOUNT},
     toolchain::{without_our_make, Toolchain},
 };
 use anyhow::{ensure, Context, Result};
@@ -200,7 +200,7 @@ pub fn check_own_tree(kdir: &Path, log: &Path) -> Result<()> {
         "--exec",
         "true",
     ]);
-    talk(&boot, log, &[], &["initramfs_mount: / is the initramfs".to_owned()])
+    talk(&boot, log, &[], &[ROOT_MOUNT.to_owned()])
 }
 
 /// A file of the host, which the guest reads.

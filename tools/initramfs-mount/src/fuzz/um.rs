@@ -5,7 +5,7 @@
 use super::oracle::Verdict;
 use crate::{
     cmd::{go_on_unless_stopping, lock, program, Progress},
-    machine::complaint,
+    machine::{complaint, ROOT_MOUNT},
     toolchain,
 };
 use anyhow::{bail, ensure, Context, Result};
@@ -51,7 +51,7 @@ pub fn boot(kernel: &Path, image: &[u8], words: &[&str]) -> Result<Boot> {
 impl Boot {
     /// Whether an archive was taken for whole, and is the root.
     pub fn is_root(&self) -> bool {
-        self.said.contains("initramfs_mount: / is the initramfs")
+        self.said.contains(ROOT_MOUNT)
     }
 
     pub fn panic(&self) -> Option<&str> {

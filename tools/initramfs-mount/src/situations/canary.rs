@@ -42,7 +42,7 @@ pub fn all() -> Vec<Situation> {
         ),
         fails_as(
             "not_logged",
-            boot("", archive).with("initramfs_mount=0").logs("/ is the initramfs"),
+            boot("", archive).with("initramfs_mount=0").logs(ROOT_MOUNT),
             "the console has no",
         ),
         fails_as(

@@ -28,11 +28,7 @@ fn contents(
         finish(archive.file("expected", 0o644, expected.as_bytes()))
     };
     let compared = format!("compared: {}", 6 * SIZES.len());
-    boot(name, image)
-        .says(compared)
-        .never_says("differs: ")
-        .logs("initramfs_mount: / is the initramfs")
-        .into()
+    boot(name, image).says(compared).never_says("differs: ").logs(ROOT_MOUNT).into()
 }
 
 /// An archive with a list of what is to be expected of its files.

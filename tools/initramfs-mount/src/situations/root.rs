@@ -81,7 +81,7 @@ pub fn all() -> Vec<Situation> {
             .says("mode: 4711:0:0")
             .says("time: 1000000000")
             .says("sum: summed")
-            .logs("initramfs_mount: / is the initramfs"),
+            .logs(ROOT_MOUNT),
         boot("before_junk", |fixture| Ok([archive(fixture)?, JUNK.to_vec()].concat()))
             .boots_root("archive", "tmpfs"),
         boot("before_junk_in_a_gzip", |fixture| {
@@ -92,7 +92,7 @@ pub fn all() -> Vec<Situation> {
             .says("initrd: gone"),
         boot("with_retained_initrd", |_| Ok(Archive::running("initrd")?.finish()))
             .with("retain_initrd")
-            .logs("initramfs_mount: / is the initramfs")
+            .logs(ROOT_MOUNT)
             .and(|seen, _| {
                 let len = Archive::running("initrd")?.finish().len();
                 seen.says(&format!("initrd: {len}")).map(drop)

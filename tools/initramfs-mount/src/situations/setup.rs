@@ -8,7 +8,7 @@ pub use crate::{
     disk::Disk,
     harness::{Fixture, Seen},
     kernel::{Kernel, BOOT, DISTRIBUTION, TEST},
-    machine::{Initrd, Machine},
+    machine::{Initrd, Machine, ROOT_MOUNT},
 };
 pub use anyhow::Result;
 use std::path::Path;
