@@ -134,17 +134,14 @@ pub fn install(base: &Base, kernel: &Path) -> Result<PathBuf> {
 
 /// Has apt install packages of a kernel in the small Debian, on a disk. Returns the folder with `disk.img`,
 /// `vmlinuz`, the `initrd.img` that the packages have made, and `modules.cpio`.
-pub fn install_kernel(base: &Base, packages: &[PathBuf]) -> Result<PathBuf> {
+pub fn install_kernel<'a>(
+    base: &Base,
+    packages: impl Iterator<Item = &'a PathBuf>,
+) -> Result<PathBuf> {
     let out = base.dir.join("deb");
     let sources = tempfile::Builder::new().suffix(".sources").tempfile()?;
     fs::write(sources.path(), apt::sources(&[])?)?;
-    let wanted = |package: &&PathBuf| {
-        let name = package.file_name().unwrap_or_default().to_string_lossy();
-        let is_wanted = ["linux-image-", "linux-headers-"].iter().any(|it| name.starts_with(it));
-        is_wanted && !name.contains("-dbg")
-    };
-    let wanted = packages.iter().filter(wanted);
-    let names: Vec<_> = wanted.map(|package| package.display().to_string()).collect();
+    let names: Vec<_> = packages.map(|package| package.display().to_string()).collect();
     let given = [
         ("PACKAGES", names.join(" ").into()),
         ("SOURCES", sources.path().into()),

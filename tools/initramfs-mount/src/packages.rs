@@ -46,15 +46,13 @@ pub fn build(base: &Base) -> Result<Vec<PathBuf>> {
         None => (debians(base)?, NAME),
     };
     let (toolchain, dir) = (Toolchain::find()?, base.dir.join("deb/obj"));
-    let make = || {
-        if arch::current().is_foreign() {
-            toolchain.make(&base.sources, &dir)
-        } else {
-            // As Debian's kernels are, so that what builds modules for those builds them for this one.
-            toolchain.make_by_gcc(&base.sources, &dir)
-        }
-    };
-    build_with(base, &dir, &make, &config, &format!("{OURS}{name}"))
+    let (sources, ours) = (&base.sources, format!("{OURS}{name}"));
+    if arch::current().is_foreign() {
+        return build_with(base, &dir, &|| toolchain.make(sources, &dir), &config, &ours);
+    }
+    program("gcc", "gcc")?;
+    // As Debian's kernels are, so that what builds modules for those builds them for this one.
+    build_with(base, &dir, &|| toolchain.make_by_gcc(sources, &dir), &config, &ours)
 }
 
 /// Builds packages of the kernel that is booted in tests.
@@ -75,7 +73,6 @@ fn build_with(
 ) -> Result<Vec<PathBuf>> {
     program("dpkg-buildpackage", "dpkg-dev")?;
     program("dh_builddeb", "debhelper")?;
-    program("gcc", "gcc")?;
     configure(base, dir, make, config, ours)?;
     // They come to lie beside the folder that they are built in.
     let beside = dir.parent().unwrap_or(dir);
@@ -93,6 +90,14 @@ fn build_with(
     let built = apt::debs(beside)?;
     ensure!(!built.is_empty(), "there are no packages in {}", beside.display());
     Ok(built)
+}
+
+/// Those of these packages whose names begin so, but for symbols for debuggers.
+pub fn named<'a>(packages: &'a [PathBuf], start: &'a str) -> impl Iterator<Item = &'a PathBuf> {
+    packages.iter().filter(move |package| {
+        let name = package.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(start) && !name.contains("-dbg")
+    })
 }
 
 /// Debian's own configuration, of the flavour that `FLAVOUR=` names.

@@ -468,11 +468,8 @@ fn as_free_as(seen: &Seen, stock: &Seen, slack: u64) -> Result<()> {
 /// an archive.
 pub fn packages(fixture: &Fixture) -> Result<()> {
     let built = packages::build_small(&fixture.base)?;
-    let is_image = |path: &&PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("linux-image-") && !name.contains("-dbg")
-    };
-    let package = built.iter().find(is_image).context("there is no package linux-image-*")?;
+    let image = packages::named(&built, "linux-image-").next();
+    let package = image.context("there is no package linux-image-*")?;
     let unpack = |root: &Path| {
         let dpkg = program("dpkg-deb", "dpkg")?;
         output(Command::new(dpkg).arg("-x").arg(package).arg(root)).map(drop)
@@ -501,7 +498,9 @@ pub fn packages(fixture: &Fixture) -> Result<()> {
 /// boots it: with the image that initramfs-tools has made to a login on a disk, where a module loads that
 /// DKMS has built, and with a whole Debian as its initramfs, where podman runs.
 pub fn installed(fixture: &Fixture) -> Result<()> {
-    let dir = debian::install_kernel(&fixture.base, &packages::build(&fixture.base)?)?;
+    let built = packages::build(&fixture.base)?;
+    let wanted = ["linux-image-", "linux-headers-"].map(|start| packages::named(&built, start));
+    let dir = debian::install_kernel(&fixture.base, wanted.into_iter().flatten())?;
     let machine = Machine::new(&dir.join("vmlinuz"));
     let talk = [("login: ", "root"), ("# ", "sh /guest/installed.sh")];
     let boot = Machine {
