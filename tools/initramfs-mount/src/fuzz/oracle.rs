@@ -343,7 +343,11 @@ fn lzma(input: &[u8], data: &mut Vec<u8>) -> Result<usize, Verdict> {
     let mut stream = lzma_rust2::LzmaStream::new_mem_limit(MEMORY_KIB, None);
     let process =
         |input: &[u8], out: &mut [u8]| stream.process(input, out, lzma_rust2::Action::Run);
-    let read = sans_io(input, data, process, NO_SUM)?;
+    let read = match sans_io(input, data, process, NO_SUM) {
+        // The mark at the end may have been read before the last byte, which the kernel then does not miss.
+        Err(CUT) if !needs_more(&mut stream) => return Err(Unsure("lzma without its last byte")),
+        read => read?,
+    };
     let len = read - stream.unused_input().len();
     // With a size in place of a mark at its end, decoders are not at one about its last byte.
     let has_mark = input[5..13] == [0xff; 8];
@@ -356,6 +360,12 @@ fn lzma(input: &[u8], data: &mut Vec<u8>) -> Result<usize, Verdict> {
         return Err(Unsure("an lzma dictionary of less than 4 KiB"));
     }
     Ok(len)
+}
+
+/// Whether there is no end, or what can't be one, behind one byte more.
+fn needs_more(stream: &mut lzma_rust2::LzmaStream) -> bool {
+    let done = stream.process(&[0], &mut [0; 1 << 10], lzma_rust2::Action::Run);
+    done.is_ok_and(|done| done.status == lzma_rust2::Status::Ok)
 }
 
 fn xz(input: &[u8], data: &mut Vec<u8>) -> Result<usize, Verdict> {
@@ -491,7 +501,7 @@ fn zstd(input: &[u8], data: &mut Vec<u8>) -> Result<usize, Verdict> {
 
 #[cfg(test)]
 mod tests {
-    use super::{judge, sum_of, Verdict};
+    use super::{judge, sum_of, Verdict, CUT};
     use crate::{
         archive::{compress, noise, Archive},
         fuzz::systematic,
@@ -606,6 +616,16 @@ mod tests {
         assert_eq!(judge(&packed), WHOLE);
         packed[1..5].fill(0);
         assert!(matches!(judge(&packed), Verdict::Unsure(_)));
+        Ok(())
+    }
+
+    #[test]
+    fn the_last_byte_of_lzma_is_left_open() -> Result<()> {
+        let packed = compress("lzma", &archive().finish())?;
+        assert!(matches!(judge(&packed[..packed.len() - 1]), Verdict::Unsure(_)));
+        for cut in 2..20 {
+            assert_eq!(judge(&packed[..packed.len() - cut]), CUT, "{cut} bytes");
+        }
         Ok(())
     }
 
