@@ -3,12 +3,13 @@
 //! Debian packages, from the mirror that this machine's apt uses.
 
 use crate::{
-    cmd::{files, hash, make_dir, output, program, read, watch, which, write},
+    cmd::{files, hash, make_dir, output, program, read, watch, which, write, write_script},
     paths,
 };
 use anyhow::{ensure, Context, Result};
 use std::{
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -90,15 +91,28 @@ pub fn unpack(package: &str, dir: &Path, log: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Downloads a package, with apt folders of our own so that the system's stay as they are. What the
-/// system's suites don't have is looked for in trixie-backports, at the same mirror.
+/// Downloads a package into a folder.
 fn download(package: &str, dir: &Path, log: &Path) -> Result<PathBuf> {
+    debs(dir)?.iter().try_for_each(fs::remove_file)?;
+    apt_get("deb", &["download"], package, dir, log)?;
+    let missing = || format!("apt-get download left no package in {}", dir.display());
+    debs(dir)?.pop().with_context(missing)
+}
+
+/// Downloads what a source package has into a folder.
+pub fn download_source(package: &str, dir: &Path, log: &Path) -> Result<()> {
+    apt_get("deb-src", &["source", "--download-only"], package, dir, log)
+}
+
+/// Has apt-get fetch a package, with apt folders of our own so that the system's stay as they are. What the
+/// system's suites don't have is looked for in trixie-backports, at the same mirror.
+fn apt_get(kind: &str, words: &[&str], package: &str, dir: &Path, log: &Path) -> Result<()> {
     let root = dir.join("apt");
     for sub in ["lists/partial", "archives/partial"] {
         make_dir(&root.join(sub))?;
     }
     let own = root.join("own.sources");
-    write(&own, sources(&["trixie-backports"])?)?;
+    write(&own, sources(&["trixie-backports"])?.replace("Types: deb", &format!("Types: {kind}")))?;
     let apt = |args: &[&str]| {
         let mut apt = Command::new("apt-get");
         apt.current_dir(dir)
@@ -110,22 +124,23 @@ fn download(package: &str, dir: &Path, log: &Path) -> Result<PathBuf> {
             .args(args);
         apt
     };
-    debs(dir)?.iter().try_for_each(fs::remove_file)?;
     // It goes on without a list that it can't have, otherwise.
     let update = ["update", "-oAPT::Update::Error-Mode=any"];
     watch("reading the package lists", log, &mut apt(&update))
         .context(format!("the package lists could not be fetched: {NO_NETWORK}"))?;
-    watch(&format!("downloading {package}"), log, &mut apt(&["download", package]))
-        .with_context(|| format!("no suite of this machine's Debian mirror has {package}"))?;
-    let missing = || format!("apt-get download left no package in {}", dir.display());
-    debs(dir)?.pop().with_context(missing)
+    watch(&format!("downloading {package}"), log, apt(words).arg(package))
+        .with_context(|| format!("no suite of this machine's Debian mirror has {package}"))
 }
 
-/// Unpacks packages of Debian 13 and what they depend on into a folder of the cache, which it returns. None
-/// is configured. This machine's Debian may have neither the architecture nor the versions.
-pub fn debian_13(arch: &str, packages: &[&str]) -> Result<PathBuf> {
+/// The code name of Debian 13.
+pub const DEBIAN_13: &str = "trixie";
+
+/// Unpacks packages of a release of Debian and what they depend on into a folder of the cache, which it
+/// returns. None is configured. This machine's Debian may have neither the architecture nor the versions.
+pub fn unpacked(suite: &str, arch: &str, packages: &[&str]) -> Result<PathBuf> {
     let foreign = paths::cache().join("foreign");
-    let done = foreign.join(format!("{arch}-{:016x}", hash(packages)));
+    let name = format!("{suite}-{arch}-{:016x}", hash(packages));
+    let done = foreign.join(&name);
     if done.is_dir() {
         return Ok(done);
     }
@@ -134,28 +149,49 @@ pub fn debian_13(arch: &str, packages: &[&str]) -> Result<PathBuf> {
     let [own, tarball, root] =
         ["own.sources", "root.tar", "root"].map(|name| dir.path().join(name));
     // This machine's own suites may have newer packages.
-    let all = sources(&["trixie"])?;
-    let those = all.split_inclusive("\n\n").filter(|source| source.contains("Suites: trixie"));
+    let all = sources(&[suite])?;
+    let wanted = format!("Suites: {suite}\n");
+    let those = all.split_inclusive("\n\n").filter(|source| source.contains(&wanted));
     write(&own, those.collect::<String>())?;
     let mut mmdebstrap = Command::new(program("mmdebstrap", "mmdebstrap")?);
     mmdebstrap
         .args(["--variant=extract", "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"])
         .arg(format!("--architectures={arch}"))
         .arg(format!("--include={}", packages.join(",")))
-        .arg("trixie")
+        // The lists of a release to come hold for a week, and a mirror may stand still. They are signed all the
+        // same.
+        .arg("--aptopt=Acquire::Check-Valid-Until \"false\"")
+        .arg(suite)
         .args([&tarball, &own]);
-    let log = foreign.join(format!("{arch}.log"));
-    watch(&format!("getting packages of Debian 13 for {arch}"), &log, &mut mmdebstrap)
+    let log = foreign.join(format!("{name}.log"));
+    watch(&format!("getting packages of Debian {suite} for {arch}"), &log, &mut mmdebstrap)
         .context(format!("packages could not be fetched: {NO_NETWORK}"))?;
     make_dir(&root)?;
     let mut tar = Command::new("tar");
     tar.arg("-C").arg(&root).args(["--no-same-owner", "--exclude=./dev", "-xf"]).arg(&tarball);
     output(&mut tar)?;
+    if root.join("usr/lib64").is_dir() && !root.join("lib64").exists() {
+        // The hook of Debian 12 does not know all architectures.
+        symlink("usr/lib64", root.join("lib64"))?;
+    }
     // Another make may have been faster.
     if fs::rename(&root, &done).is_err() {
         ensure!(done.is_dir(), "can't make {}", done.display());
     }
     Ok(done)
+}
+
+/// Returns a program of Debian 13, which sees this machine's files but for those in `/usr`.
+pub fn program_of_debian_13(name: &str, arch: &str, packages: &[&str]) -> Result<PathBuf> {
+    let root = unpacked(DEBIAN_13, arch, packages)?;
+    let (bwrap, usr) = (program("bwrap", "bubblewrap")?, root.join("usr"));
+    let (bwrap, usr) = (bwrap.display(), usr.display());
+    let all = format!("--die-with-parent --dev-bind / / --ro-bind '{usr}' /usr");
+    let [program, new] = [root.join(name), root.join(format!("{name}.{}", std::process::id()))];
+    write_script(&new, &format!("exec {bwrap} {all} {name} \"$@\""))?;
+    // Another make may run it just now.
+    fs::rename(&new, &program)?;
+    Ok(program)
 }
 
 /// The packages in a folder.

@@ -3,8 +3,8 @@
 //! The architectures that kernels are built for. What else differs between them is in
 //! `configs/arch/`.
 
-use crate::cmd::program;
-use anyhow::{bail, Result};
+use crate::{apt, cmd::program};
+use anyhow::{bail, Error, Result};
 use std::{path::PathBuf, sync::OnceLock};
 
 /// An architecture.
@@ -14,10 +14,17 @@ pub struct Arch {
     pub name: &'static str,
     /// As the kernel's `ARCH=` does.
     pub kernel: &'static str,
+    pub page_kib: u32,
     /// As kunit.py does.
     pub kunit: &'static str,
+    /// The bases whose kunit.py does not know its QEMU.
+    pub kunit_lacks: &'static [&'static str],
     /// As Debian does.
     pub debian: &'static str,
+    /// The release of Debian that its guests get their programs from.
+    pub suite: &'static str,
+    /// Whether that has kexec-tools for it.
+    pub kexec: bool,
     /// What a boot loader takes, in the folder that a kernel is built in.
     pub image: &'static str,
     /// As GCC and Rust do, and the folders of libraries.
@@ -25,62 +32,107 @@ pub struct Arch {
     pub qemu: &'static str,
     /// Debian's packages with that.
     pub qemu_packages: &'static [&'static str],
+    /// Whether that of Debian 12 is too old to boot it.
+    needs_new_qemu: bool,
     pub machine: &'static str,
     pub cpu: &'static str,
     /// The serial port of that machine.
     pub console: &'static str,
     /// What else the kernel is told there.
     pub words: &'static str,
+    /// What `make test-all` runs for it.
+    pub all: &'static str,
 }
 
 const ARM64: Arch = Arch {
     name: "arm64",
     kernel: "arm64",
+    page_kib: 4,
     kunit: "arm64",
+    kunit_lacks: &[],
     debian: "arm64",
+    suite: "trixie",
+    kexec: true,
     image: "arch/arm64/boot/Image.gz",
     gnu: "aarch64",
     qemu: "qemu-system-aarch64",
     qemu_packages: &["qemu-system-arm"],
-    machine: "virt",
+    needs_new_qemu: false,
+    // A kernel that takes no random place leaves the seed for it, which kexec refuses.
+    machine: "virt,dtb-randomness=off",
     cpu: "max",
     console: "ttyAMA0",
     words: "",
+    all: "test",
 };
 
 const ALL: &[Arch] = &[
     Arch {
         name: "x86_64",
         kernel: "x86",
+        page_kib: 4,
         kunit: "x86_64",
+        kunit_lacks: &[],
         debian: "amd64",
+        suite: "trixie",
+        kexec: true,
         image: "arch/x86/boot/bzImage",
         gnu: "x86_64",
         qemu: "qemu-system-x86_64",
         qemu_packages: &["qemu-system-x86"],
+        needs_new_qemu: false,
         machine: "pc",
         cpu: "max",
         console: "ttyS0",
         // Where the host is busy, QEMU's timer is late, and the kernel, which looks for it early, panics with
         // "IO-APIC + timer doesn't work!".
         words: "no_timer_check",
+        all: "test",
     },
     ARM64,
-    Arch { name: "arm64-64k", ..ARM64 },
+    Arch { name: "arm64-64k", page_kib: 64, ..ARM64 },
     Arch {
         name: "riscv64",
         kernel: "riscv",
+        page_kib: 4,
         kunit: "riscv",
+        kunit_lacks: &[],
         debian: "riscv64",
+        suite: "trixie",
+        kexec: false,
         image: "arch/riscv/boot/Image",
         gnu: "riscv64",
         qemu: "qemu-system-riscv64",
         qemu_packages: &["qemu-system-misc", "opensbi"],
+        needs_new_qemu: false,
         machine: "virt",
         cpu: "rv64",
         console: "ttyS0",
         // A panic may come before the port's driver.
         words: "earlycon",
+        all: "test",
+    },
+    Arch {
+        name: "loongarch64",
+        kernel: "loongarch",
+        page_kib: 16,
+        kunit: "loongarch",
+        kunit_lacks: &["6.12"],
+        debian: "loong64",
+        suite: "forky",
+        kexec: true,
+        image: "arch/loongarch/boot/vmlinux.elf",
+        gnu: "loongarch64",
+        qemu: "qemu-system-loongarch64",
+        qemu_packages: &["qemu-system-misc"],
+        needs_new_qemu: true,
+        machine: "virt",
+        cpu: "max",
+        console: "ttyS0",
+        // As on riscv64.
+        words: "earlycon",
+        // A machine that panics early does not reboot, and QEMU wants more memory than some situations have.
+        all: "kunit",
     },
 ];
 
@@ -124,7 +176,12 @@ impl Arch {
 
     /// Returns where its QEMU is.
     pub fn qemu(&self) -> Result<PathBuf> {
-        program(self.qemu, self.qemu_packages[0])
+        static NEW: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+        if !self.needs_new_qemu || apt::codename() != "bookworm" {
+            return program(self.qemu, self.qemu_packages[0]);
+        }
+        let get = || apt::program_of_debian_13(self.qemu, native().debian, self.qemu_packages);
+        NEW.get_or_init(|| get().map_err(|e| format!("{e:#}"))).clone().map_err(Error::msg)
     }
 
     /// What make is asked for to make the image.

@@ -3,7 +3,7 @@
 //! cpio archives, as a kernel unpacks them, and what is in those that are booted here.
 
 use crate::{
-    cmd::{files, output, program, read, read_bytes},
+    cmd::{files, output, program, read, read_bytes, script},
     guest, paths,
 };
 use anyhow::{ensure, Context, Result};
@@ -209,11 +209,6 @@ fn put(mut writer: newc::Writer<Vec<u8>>, data: &[u8]) -> Vec<u8> {
         Ok(bytes) => bytes,
         Err(e) => unreachable!("a Vec can always be written to: {e}"),
     }
-}
-
-/// A script of a line or two.
-pub fn script(lines: &str) -> String {
-    format!("#!/bin/sh\n{lines}\n")
 }
 
 /// The lines that say who it is, and leave its root with pivot_root.

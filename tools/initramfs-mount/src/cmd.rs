@@ -281,3 +281,15 @@ pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<()> {
     make_dir(path.parent().unwrap_or(Path::new(".")))?;
     fs::write(path, bytes).with_context(|| format!("can't write {}", path.display()))
 }
+
+/// Returns lines as a script.
+pub fn script(lines: &str) -> String {
+    format!("#!/bin/sh\n{lines}\n")
+}
+
+/// Writes lines as a script that can be run.
+pub fn write_script(path: &Path, lines: &str) -> Result<()> {
+    write(path, script(lines))?;
+    let mode = Permissions::from_mode(0o755);
+    fs::set_permissions(path, mode).with_context(|| format!("can't make {} run", path.display()))
+}

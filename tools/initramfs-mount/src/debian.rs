@@ -49,7 +49,6 @@ pub const PACKAGES: &[&str] = &[
     "docker.io",
     "systemd-container",
     "lxc",
-    "kexec-tools",
     "initramfs-tools",
     "dracut-core",
     "cpio",

@@ -49,6 +49,11 @@ fn packages() -> Vec<(For, &'static str, Vec<&'static str>)> {
             "python3", "perl", "ccache", "xz-utils",
         ]),
         (For::Run, "booting", [arch::current().qemu_packages, &["busybox-static", "runc"]].concat()),
+        (For::Run, "guests of another architecture", if arch::current().is_foreign() {
+            vec!["mmdebstrap", "uidmap", "bubblewrap"]
+        } else {
+            vec![]
+        }),
         (For::Run, "virtme-ng", vec!["python3-venv", "bsdutils", "util-linux"]),
         (For::Test, "archives, in each compression that the kernel knows", vec![
             "gzip", "bzip2", "xz-utils", "lzop", "lz4", "zstd",
@@ -58,7 +63,7 @@ fn packages() -> Vec<(For, &'static str, Vec<&'static str>)> {
             "crun", "bubblewrap", "charliecloud-runtime", "libcap2-bin", "iproute2", "klibc-utils",
             "bsdextrautils",
         ]),
-        (For::Test, "a boot on arm64", vec!["qemu-system-arm", "mmdebstrap", "uidmap"]),
+        (For::Test, "kexec, and a boot on arm64", vec!["qemu-system-arm", "mmdebstrap", "uidmap"]),
         (For::Test, "the gates", vec!["sparse", "python3-sphinx", "graphviz", "shellcheck"]),
         (For::Deb, "Debian packages of a kernel", vec!["debhelper", "dpkg-dev", "dwarves"]),
         (For::All, "policies of security modules", vec!["checkpolicy", "apparmor"]),

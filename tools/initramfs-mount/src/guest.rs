@@ -28,13 +28,21 @@ const PACKAGES: &[&str] = &[
     "libgcc-14-dev",
 ];
 
+/// The package of kexec, which not every architecture has.
+pub const KEXEC: &str = "kexec-tools";
+
 /// The folder where the guests' programs are as they will be in the guest.
 pub fn root() -> Result<PathBuf> {
     static ROOT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     if !arch::current().is_foreign() {
         return Ok("/".into());
     }
-    let unpack = || apt::debian_13(arch::current().debian, PACKAGES).map_err(|e| format!("{e:#}"));
+    let unpack = || {
+        let arch = arch::current();
+        let kexec: &[&str] = if arch.kexec { &[KEXEC] } else { &[] };
+        let packages = [PACKAGES, kexec].concat();
+        apt::unpacked(arch.suite, arch.debian, &packages).map_err(|e| format!("{e:#}"))
+    };
     ROOT.get_or_init(unpack).clone().map_err(anyhow::Error::msg)
 }
 
@@ -45,8 +53,14 @@ pub fn here(path: &Path) -> Result<PathBuf> {
 
 /// Returns where a program will be in the guest.
 pub fn find(name: &str, package: &str) -> Result<PathBuf> {
-    if !arch::current().is_foreign() {
-        return program(name, package);
+    let arch = arch::current();
+    if !arch.is_foreign() {
+        if package != KEXEC {
+            return program(name, package);
+        }
+        // Installed, it would change how this machine reboots.
+        let root = apt::unpacked(&apt::codename(), arch.debian, &[KEXEC])?;
+        return Ok(root.join("usr/sbin").join(name));
     }
     let root = root()?;
     first(&["/usr/bin", "/usr/sbin"], name).with_context(|| {

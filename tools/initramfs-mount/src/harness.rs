@@ -4,9 +4,9 @@
 //! of a boot.
 
 use crate::{
-    archive::{script, tell},
+    archive::tell,
     base::Base,
-    cmd::lock,
+    cmd::{lock, script},
     disk::Disk,
     kernel::Kernel,
     machine::{Boot, Machine, ROOT_MOUNT},

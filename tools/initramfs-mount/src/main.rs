@@ -372,23 +372,26 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
             fixture.trial("kernel::boot", |f| f.machine(&kernel::BOOT).map(drop)),
             fixture.trial("kernel::test", |f| f.machine(&kernel::TEST).map(drop)),
         ];
-        let mut others = vec![fixture.trial("kunit::qemu", |f| kunit::in_qemu(f, &kernel::KUNIT))];
+        let mut others = Vec::new();
+        if !arch::current().kunit_lacks.contains(&base.name.as_str()) {
+            others.push(fixture.trial("kunit::qemu", |f| kunit::in_qemu(f, &kernel::KUNIT)));
+        }
         if here {
             builds.insert(1, fixture.trial("kunit::user_mode", |f| kunit::user_mode(&f.base)));
             others.extend([
                 fixture.trial("fuzz::systematic", |f| fuzz::systematic(&f.base)),
                 fixture.trial("fuzz::generated", move |f| {
-                    fuzz::generated(&f.base, if all { 10_000 } else { 500 }, 0, &[])
+                    fuzz::generated(&f.base, if all { 10_000 } else { 500 }, 0, None)
                 }),
             ]);
         }
         if here && newest && !all {
-            others.push(fixture.trial("kunit::arm64", |f| for_arch("arm64", &f.base, &["kunit"])));
+            others.push(fixture.trial("kunit::arm64", |f| for_arch("arm64", &f.base, "kunit")));
         }
         if here && all {
             others.extend(arch::others().map(|arch| {
                 let name = arch.name;
-                fixture.trial(name, |f| for_arch(name, &f.base, &["test", "--bases", &f.base.name]))
+                fixture.trial(name, |f| for_arch(name, &f.base, arch.all))
             }));
             others.extend([
                 fixture.trial("kunit::without_option", |f| kunit::without_option(&f.base)),
@@ -400,6 +403,9 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
                 fixture.trial("kernel::debian_13", gates::debian_13),
                 fixture.trial("selftests", selftests::compare),
                 fixture.trial("packages", programs::packages),
+                fixture.trial("fuzz::libarchive", |f| {
+                    fuzz::generated(&f.base, 1_000, 1, Some(&fuzz::libarchive()?))
+                }),
             ]);
             if !base.own {
                 // These take checkouts of their own.
@@ -442,11 +448,14 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
 }
 
 /// Has this program do something for another architecture.
-fn for_arch(arch: &str, base: &Base, words: &[&str]) -> Result<()> {
+fn for_arch(arch: &str, base: &Base, what: &str) -> Result<()> {
     let mut tool = Command::new(env::current_exe()?);
-    tool.args(["--arch", arch, "--base", &base.name]).args(words);
-    let what = format!("{} for {arch}, Linux {}", words.join(" "), base.name);
-    cmd::watch(&what, &base.log(&format!("{arch}-{}.log", words[0])), &mut tool)
+    tool.args(["--arch", arch, "--base", &base.name, what]);
+    if what == "test" {
+        tool.args(["--bases", &base.name]);
+    }
+    let what = format!("{what} for {arch}, Linux {}", base.name);
+    cmd::watch(&what, &base.log(&format!("{arch}.log")), &mut tool)
 }
 
 /// Runs all of the programs, and writes the report.

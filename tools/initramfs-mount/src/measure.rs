@@ -4,8 +4,8 @@
 //! the feature, and with what people have done without.
 
 use crate::{
-    archive::{noise, script, Archive},
-    cmd::Progress,
+    archive::{noise, Archive},
+    cmd::{script, Progress},
     disk::Disk,
     harness::Fixture,
     kernel::BOOT,

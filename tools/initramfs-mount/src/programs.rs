@@ -15,9 +15,9 @@
 
 use crate::{
     arch,
-    archive::{self, noise, padded, script, Archive},
+    archive::{self, noise, padded, Archive},
     base::Base,
-    cmd::{lock, make_dir, output, program, read, read_bytes, write},
+    cmd::{lock, make_dir, output, program, read, read_bytes, script, write},
     containers, debian,
     disk::{copy, Disk},
     guest,
@@ -119,10 +119,12 @@ pub fn trials(
     outcomes: &Arc<Mutex<Vec<Outcome>>>,
 ) -> Result<Vec<Trial>> {
     let mut trials = Vec::new();
-    // There is no whole Debian of another architecture.
-    let here = |program: &Program| {
-        !arch::current().is_foreign()
-            || program.group == "container" && program.head("native").is_empty()
+    let arch = arch::current();
+    let here = |program: &Program| match program.group {
+        "kexec" => arch.kexec,
+        "container" => !arch.is_foreign() || program.head("native").is_empty(),
+        // There is no whole Debian of another architecture.
+        _ => !arch.is_foreign(),
     };
     for (position, program) in all()?.into_iter().enumerate().filter(|(_, program)| here(program)) {
         let program = Arc::new(program);
@@ -181,7 +183,7 @@ impl Run<'_> {
     /// The name of the boot that it is run in.
     fn boot_name(&self) -> String {
         match self.program.group {
-            group @ ("container" | "debian") => group.to_owned(),
+            group @ ("container" | "debian" | "installed") => group.to_owned(),
             group => format!("{group}-{}", self.program.name),
         }
     }
@@ -313,7 +315,21 @@ impl Run<'_> {
     }
 
     fn kexec(&self) -> Result<String> {
-        let boot = self.boot(|| Ok(self.debian("kexec")?.append("retain_initrd")))?;
+        let boot = self.boot(|| {
+            let machine = self.machine(&BOOT)?.append("retain_initrd");
+            let programs = [("runc", "runc"), ("kexec", guest::KEXEC)];
+            let archive = containers::add(Archive::running("containers")?.programs(&programs)?)?
+                .scripts("programs/kexec", "programs")?
+                .copy(&machine.kernel, "vmlinuz")?;
+            let initrd = Some(archive.finish().into());
+            Ok(Machine { initrd, mib: 512, seconds: 300, ..machine })
+        })?;
+        let roots = boot.console.matches(ROOT_MOUNT).count();
+        ensure!(
+            roots == if self.on { 2 } else { 0 },
+            "{roots} of the two kernels have a root mount\n{}",
+            boot.text()
+        );
         self.part(&boot)
     }
 
@@ -330,13 +346,9 @@ impl Run<'_> {
             file.write_all(&debian_addition()?.finish())?;
             Ok(file.write_all(modules)?)
         })?;
-        let disk = self.fixture.image("debian.img", |image| {
-            let disk = Disk { fs: "ext4", mib: 64, init: ("sbin/init", "") };
-            disk.make(image, |root| copy(&machine.kernel, &root.join("boot/vmlinuz")))
-        })?;
         Ok(Machine {
             initrd: Some(Initrd::File(initrd)),
-            disk: Some(disk),
+            disk: Some(self.fixture.disk()?),
             mib: 4096,
             cpus: 2,
             seconds: 900,
@@ -360,9 +372,9 @@ impl Run<'_> {
                 let kernel = self.fixture.machine(&DISTRIBUTION)?.kernel;
                 let dir = debian::install(&self.fixture.base, &kernel)?;
                 let archive = Archive::new().scripts("guest", "guest")?;
-                let mut initrd = archive.file("ballast", 0o644, &noise(BALLAST << 20)).finish();
-                initrd = padded(initrd, 4);
-                initrd.extend(read_bytes(&dir.join(&file))?);
+                // Behind what the tools make, as people add files to that.
+                let mut initrd = padded(read_bytes(&dir.join(&file))?, 4);
+                initrd.extend(archive.file("ballast", 0o644, &noise(BALLAST << 20)).finish());
                 Ok(Machine {
                     initrd: Some(initrd.into()),
                     disk: Some(dir.join("disk.img")),
@@ -438,7 +450,6 @@ fn debian_addition() -> Result<Archive> {
     Ok(add_mounts(containers::add(Archive::new())?, "c/rootfs/")?
         .scripts("guest", "guest")?
         .scripts("programs/debian", "programs")?
-        .scripts("programs/kexec", "programs")?
         // Debian has its libraries.
         .copy(&debian::mounts()?, "usr/local/bin/mounts")?
         .dir("images")
@@ -523,7 +534,9 @@ pub fn installed(fixture: &Fixture) -> Result<()> {
     let mut programs = all()?;
     programs.retain(|program| program.group == "debian" && INSTALLED.contains(&&*program.name));
     ensure!(programs.len() == INSTALLED.len(), "programs/debian/ has not all of {INSTALLED:?}");
-    for program in &programs {
+    for program in &mut programs {
+        // So that its log is another one.
+        program.group = "installed";
         println!("{}, in a whole Debian as the initramfs", program.name);
         for on in [true, false] {
             let run = Run { fixture, program, on };

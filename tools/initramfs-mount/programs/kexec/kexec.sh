@@ -4,13 +4,10 @@
 # says: kexec: done
 # says: container: runs
 # stock: pivot_root
-. /guest/lib.sh
-echo "root: $(root_field)"
+# quick: yes
 if grep -q ' again$' /proc/cmdline; then
 	echo "kexec: done"
 	runc run -b /c again
 	exit
 fi
-mount -t ext4 /dev/vda /mnt &&
-	kexec -l /mnt/boot/vmlinuz --initrd=/sys/firmware/initrd --append="$(cat /proc/cmdline) again" &&
-	umount /mnt && systemctl kexec && sleep 100
+/real/kexec -l /vmlinuz --initrd=/sys/firmware/initrd --append="$(cat /proc/cmdline) again" && /real/kexec -e

@@ -10,18 +10,22 @@ mod systematic;
 mod um;
 
 use crate::{
-    archive::{noise, script, Archive},
+    apt,
+    archive::{noise, Archive},
     base::Base,
-    cmd::{files, lock, read_bytes, write},
+    cmd::{files, lock, make_dir, output, program, read_bytes, script, write},
     disk, kunit,
     machine::complaint,
+    paths,
 };
 use anyhow::{bail, ensure, Context, Result};
 use generate::Plan;
 use oracle::{judge, Verdict};
 use std::{
     collections::BTreeMap,
+    fs,
     path::{Path, PathBuf},
+    process::Command,
     sync::{Arc, Mutex},
 };
 use tempfile::TempDir;
@@ -35,9 +39,9 @@ pub struct Options {
     /// What they come from: the same ones for the same number. Another one each time unless given
     #[arg(long)]
     pub seed: Option<u32>,
-    /// A folder with archives of others, which some of them begin with
-    #[arg(long)]
-    pub corpus: Option<PathBuf>,
+    /// A folder with archives of others, which some of them begin with: those of libarchive's tests unless given
+    #[arg(long, num_args = 0..=1)]
+    pub corpus: Option<Option<PathBuf>>,
     /// Boots this image alone
     #[arg(long)]
     pub case: Option<PathBuf>,
@@ -68,8 +72,8 @@ pub fn run(base: &Base, options: &Options) -> Result<()> {
     }
     let seed = options.seed.unwrap_or_else(|| fastrand::u32(..));
     println!("SEED={seed}");
-    let corpus = options.corpus.as_deref().map_or_else(|| Ok(Vec::new()), corpus)?;
-    generated(base, options.count, seed, &corpus)
+    let corpus = options.corpus.clone().map(|dir| dir.map_or_else(libarchive, Ok)).transpose()?;
+    generated(base, options.count, seed, corpus.as_deref())
 }
 
 /// Boots compressed archives: whole, with something after them, and cut off at many places.
@@ -96,12 +100,40 @@ fn corpus(dir: &Path) -> Result<Vec<Arc<[u8]>>> {
     files.iter().map(|file| read_bytes(file).map(Arc::from)).collect()
 }
 
+/// Returns a folder in the cache with the archives of libarchive's tests, out of Debian's source package.
+pub fn libarchive() -> Result<PathBuf> {
+    let done = paths::cache().join("libarchive");
+    if done.is_dir() {
+        return Ok(done);
+    }
+    make_dir(&paths::cache())?;
+    let dir = tempfile::tempdir_in(paths::cache())?;
+    let [source, archives] = ["source", "archives"].map(|name| dir.path().join(name));
+    make_dir(&source)?;
+    make_dir(&archives)?;
+    apt::download_source("libarchive", &source, &paths::cache().join("libarchive.log"))?;
+    let all = files(&source)?;
+    let sources = all.iter().find(|file| file.to_string_lossy().contains(".orig.tar."));
+    let sources = sources.context("Debian's source package libarchive has no sources in it")?;
+    let mut tar = Command::new("tar");
+    tar.current_dir(&source).args(["--wildcards", "--transform=s,.*/,,", "-xf"]).arg(sources);
+    output(tar.args(["*/cpio/test/*.uu", "*/libarchive/test/*_cpio*.uu"]))?;
+    for file in files(&source)?.iter().filter(|file| file.extension().is_some_and(|e| e == "uu")) {
+        let to = archives.join(file.file_stem().unwrap_or_default());
+        let mut busybox = Command::new(program("busybox", "busybox-static")?);
+        output(busybox.arg("uudecode").arg("-o").arg(to).arg(file))?;
+    }
+    fs::rename(&archives, &done).with_context(|| format!("can't make {}", done.display()))?;
+    Ok(done)
+}
+
 /// With so many findings, more of them tell nothing new.
 const ENOUGH: usize = 10;
 
 /// Boots so many archives that come from a seed. Findings are left in `build/<base>/fuzz/`, as small as
-/// they can be made; with [`ENOUGH`] of them it stops.
-pub fn generated(base: &Base, count: u32, seed: u32, corpus: &[Arc<[u8]>]) -> Result<()> {
+/// they can be made; with [`ENOUGH`] of them it stops. Some begin with a file of the folder `others`.
+pub fn generated(base: &Base, count: u32, seed: u32, others: Option<&Path>) -> Result<()> {
+    let corpus = others.map_or_else(|| Ok(Vec::new()), corpus)?;
     let kernel = &kunit::build_user_mode(base)?;
     let root = &HostRoot::new(kernel)?;
     let tally = Mutex::new(BTreeMap::new());
@@ -114,7 +146,7 @@ pub fn generated(base: &Base, count: u32, seed: u32, corpus: &[Arc<[u8]>]) -> Re
         }
         // Neighbouring numbers are to have nothing in common.
         let own = (u64::from(seed) << 32 | u64::from(i)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let plan = Plan::new(own, corpus);
+        let plan = Plan::new(own, &corpus);
         let image = plan.image()?;
         let (boot, verdict, wrong) = examine(kernel, root, &image)?;
         let kind = format!("{verdict:?}");

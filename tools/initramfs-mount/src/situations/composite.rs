@@ -4,6 +4,7 @@
 
 use super::setup::*;
 use crate::{
+    arch,
     archive::{compress, padded},
     cmd::{program, write},
 };
@@ -34,6 +35,8 @@ const COMPOSITES: &[Composite] = &[
     ("with_long_names", with_long_names, &["n-marker"]),
 ];
 
+const SMALL_FILES: u32 = 30_000;
+
 pub fn all() -> Vec<Situation> {
     let mut all = Vec::new();
     for (name, image, files) in COMPOSITES {
@@ -46,9 +49,12 @@ pub fn all() -> Vec<Situation> {
                 })
             })
         };
-        let on = boot(*name, |_| image()).mib(512).seconds(120).boots_root("archive", "tmpfs");
-        let off = boot(format!("{name}_when_off"), |_| image()).mib(512).seconds(120);
-        let off = off.with("initramfs_mount=0").boots_rootfs("archive");
+        // Each small file takes a page, and a tmpfs takes half of the memory.
+        let mib = 512 + 2 * SMALL_FILES * arch::current().page_kib / 1024;
+        let boot = |name: String| boot(name, |_| image()).mib(mib).seconds(120);
+        let on = boot((*name).to_owned()).boots_root("archive", "tmpfs");
+        let off =
+            boot(format!("{name}_when_off")).with("initramfs_mount=0").boots_rootfs("archive");
         all.extend([has(on.never_logs(BROKEN)).into(), has(off).into()]);
     }
     // The kernel wants that NUL.
@@ -138,7 +144,7 @@ fn by_ipxe() -> Result<Vec<u8>> {
 
 fn of_many_small_files() -> Result<Vec<u8>> {
     let add = |all: Archive, i| all.file(&format!("small/{i}"), 0o644, b"some text");
-    let all = (0..30_000).fold(Archive::telling("archive")?.dir("small"), add);
+    let all = (0..SMALL_FILES).fold(Archive::telling("archive")?.dir("small"), add);
     compress("xz", &all.file("small/marker", 0o644, b"some text").finish())
 }
 

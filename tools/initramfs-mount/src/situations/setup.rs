@@ -3,8 +3,8 @@
 //! What situations are written in: a boot, and what must come of it.
 
 pub use crate::{
-    archive::{script, tell, Archive},
-    cmd::read_bytes,
+    archive::{tell, Archive},
+    cmd::{read_bytes, script},
     disk::Disk,
     harness::{Fixture, Seen},
     kernel::{Kernel, BOOT, DISTRIBUTION, TEST},
