@@ -183,7 +183,7 @@ fn big(mib: usize) -> Result<Vec<u8>> {
 
 /// That, cut off behind its init.
 pub fn half_of_big(_: &Fixture) -> Result<Vec<u8>> {
-    Ok(half(&big(2)?))
+    Ok(half(&big(4)?))
 }
 
 fn first() -> Result<Vec<u8>> {
