@@ -246,12 +246,12 @@ fn llvm() -> Result<String> {
             .all(|name| which(&llvm_program(name, llvm).to_string_lossy()).is_some())
     };
     // Those that there will be while this is of use to anyone.
-    let names = (17..60).rev().map(|version| format!("-{version}"));
+    let names = (18..60).rev().map(|version| format!("-{version}"));
     names
         .chain(["1".to_owned()])
-        .find(|llvm| complete(llvm) && version(&llvm_program("clang", llvm)) >= (17, 0))
+        .find(|llvm| complete(llvm) && version(&llvm_program("clang", llvm)) >= (18, 0))
         .context(
-            "no LLVM from 17 on with clang, lld, llvm-config and the others: install the packages \
+            "no LLVM from 18 on with clang, lld, llvm-config and the others: install the packages \
              clang-19, lld-19 and llvm-19, or run `make deps`",
         )
 }

@@ -20,6 +20,7 @@ use crate::{
 };
 use anyhow::{bail, ensure, Context, Result};
 use generate::Plan;
+use goblin::elf::{Elf, SectionHeader};
 use oracle::{judge, Verdict};
 use std::{
     collections::BTreeMap,
@@ -215,6 +216,17 @@ impl HostRoot {
         let ballast = Archive::new().file("ballast", 0o644, &noise(1 << 20)).finish();
         let mut new = Self { dir, ballast, free: 0 };
         let boot = new.boot(kernel, &Archive::new().dir("dev").finish())?;
+        let bytes = read_bytes(kernel)?;
+        let elf = Elf::parse(&bytes).with_context(|| format!("{} is odd", kernel.display()))?;
+        // What has no size is there all the same.
+        let is_large = |head: &&SectionHeader| {
+            elf.shdr_strtab.get_at(head.sh_name) == Some(".lbss") && head.sh_size > 1 << 10
+        };
+        ensure!(
+            !elf.section_headers.iter().any(|head| is_large(&head)),
+            "{} has data where kmemleak does not look",
+            kernel.display()
+        );
         let is_scanned = boot.said.lines().any(|line| line.trim() == "leaks: 0");
         ensure!(is_scanned, "kmemleak does not say that there is no leak:\n{}", boot.said);
         new.free = free(&boot).with_context(|| format!("there is no root:\n{}", boot.said))?;

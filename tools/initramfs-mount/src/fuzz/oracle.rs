@@ -362,7 +362,8 @@ fn lzma(input: &[u8], data: &mut Vec<u8>) -> Result<usize, Verdict> {
     Ok(len)
 }
 
-/// Whether there is no end, or what can't be one, behind one byte more.
+/// Whether the stream goes on after one byte more. It does not if that was the last one: then it ends, or the
+/// byte is a wrong one.
 fn needs_more(stream: &mut lzma_rust2::LzmaStream) -> bool {
     let done = stream.process(&[0], &mut [0; 1 << 10], lzma_rust2::Action::Run);
     done.is_ok_and(|done| done.status == lzma_rust2::Status::Ok)
