@@ -333,7 +333,7 @@ impl Run<'_> {
         self.part(&boot)
     }
 
-    /// A machine with the small Debian as its initramfs, and a disk with the kernel.
+    /// A machine with the small Debian as its initramfs, and a disk.
     fn debian(&self, programs: &str) -> Result<Machine> {
         self.debian_in(self.machine(&DISTRIBUTION)?, programs, &[])
     }
