@@ -3,7 +3,7 @@
 //! Debian packages, from the mirror that this machine's apt uses.
 
 use crate::{
-    cmd::{files, hash, make_dir, output, program, read, watch, which, write, write_script},
+    cmd::{files, hash, lock, make_dir, output, program, read, watch, which, write, write_script},
     paths,
 };
 use anyhow::{ensure, Context, Result};
@@ -12,6 +12,7 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
+    sync::Mutex,
 };
 
 const NO_NETWORK: &str =
@@ -141,6 +142,9 @@ pub fn unpacked(suite: &str, arch: &str, packages: &[&str]) -> Result<PathBuf> {
     let foreign = paths::cache().join("foreign");
     let name = format!("{suite}-{arch}-{:016x}", hash(packages));
     let done = foreign.join(&name);
+    // Of tests that want the same, one is to fetch it.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = lock(&ONE);
     if done.is_dir() {
         return Ok(done);
     }
