@@ -40,8 +40,8 @@ pub struct Arch {
     pub console: &'static str,
     /// What else the kernel is told there.
     pub words: &'static str,
-    /// What `make test-all` runs for it.
-    pub all: &'static str,
+    /// The command that runs for it there.
+    pub in_test_all: &'static str,
 }
 
 const ARM64: Arch = Arch {
@@ -63,7 +63,7 @@ const ARM64: Arch = Arch {
     cpu: "max",
     console: "ttyAMA0",
     words: "",
-    all: "test",
+    in_test_all: "test",
 };
 
 const ALL: &[Arch] = &[
@@ -87,7 +87,7 @@ const ALL: &[Arch] = &[
         // Where the host is busy, QEMU's timer is late, and the kernel, which looks for it early, panics with
         // "IO-APIC + timer doesn't work!".
         words: "no_timer_check",
-        all: "test",
+        in_test_all: "test",
     },
     ARM64,
     Arch { name: "arm64-64k", page_kib: 64, ..ARM64 },
@@ -110,7 +110,7 @@ const ALL: &[Arch] = &[
         console: "ttyS0",
         // A panic may come before the port's driver.
         words: "earlycon",
-        all: "test",
+        in_test_all: "test",
     },
     Arch {
         name: "loongarch64",
@@ -133,7 +133,7 @@ const ALL: &[Arch] = &[
         // As on riscv64.
         words: "earlycon",
         // A machine that panics early does not reboot, and QEMU wants more memory than some situations have.
-        all: "kunit",
+        in_test_all: "kunit",
     },
 ];
 

@@ -391,7 +391,7 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
         if here && all {
             others.extend(arch::others().map(|arch| {
                 let name = arch.name;
-                fixture.trial(name, |f| for_arch(name, &f.base, arch.all))
+                fixture.trial(name, |f| for_arch(name, &f.base, arch.in_test_all))
             }));
             others.extend([
                 fixture.trial("kunit::without_option", |f| kunit::without_option(&f.base)),

@@ -217,7 +217,8 @@ impl HostRoot {
         let mut new = Self { dir, ballast, free: 0 };
         let boot = new.boot(kernel, &Archive::new().dir("dev").finish())?;
         let bytes = read_bytes(kernel)?;
-        let elf = Elf::parse(&bytes).with_context(|| format!("{} is no ELF file", kernel.display()))?;
+        let elf =
+            Elf::parse(&bytes).with_context(|| format!("{} is no ELF file", kernel.display()))?;
         // What has no size is there all the same.
         let is_large = |head: &&SectionHeader| {
             elf.shdr_strtab.get_at(head.sh_name) == Some(".lbss") && head.sh_size > 1 << 10
