@@ -11,7 +11,7 @@ use crate::{
     kernel::Kernel,
     machine::{Boot, Machine, ROOT_MOUNT},
 };
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, Context, Error, Result};
 use libtest_mimic::{Failed, Trial};
 use std::{
     collections::HashMap,
@@ -51,6 +51,23 @@ impl<K: Eq + Hash, V: Clone> MadeOnce<K, V> {
             // Once is enough for a compiler's errors.
             Err(e) => bail!("{}\n(as above)", e.lines().next().unwrap_or_default()),
         }
+    }
+}
+
+/// What has failed until now, a line each.
+static FAILED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Keeps the first line of an error for the end, which is hours after it, and returns all of it.
+pub fn failed(name: &str, error: &Error) -> String {
+    let error = format!("{error:#}");
+    let brief = error.lines().next().unwrap_or_default();
+    lock(&FAILED).push(format!("{name}: {brief}"));
+    error
+}
+
+pub fn print_failed() {
+    for brief in lock(&FAILED).iter() {
+        println!("failed: {brief}");
     }
 }
 
@@ -116,8 +133,9 @@ impl Fixture {
     ) -> Trial {
         let fixture = Arc::clone(self);
         let debug = if self.debug { "-debug" } else { "" };
-        Trial::test(format!("{}{debug}::{name}", self.base.name), move || {
-            test(&fixture).map_err(|e| Failed::from(format!("{e:#}")))
+        let name = format!("{}{debug}::{name}", self.base.name);
+        Trial::test(name.clone(), move || {
+            test(&fixture).map_err(|e| Failed::from(failed(&name, &e)))
         })
     }
 }

@@ -71,6 +71,10 @@ const COMPLAINTS: &str =
     |possible recursive locking|circular locking|inconsistent lock state|INFO: rcu|suspicious RCU\
     |Segfault with no mm|unreferenced object|new suspected memory leaks";
 
+/// What all kernels are told. A machine with much else to do may keep a guest waiting for the 21 seconds
+/// after which RCU complains otherwise.
+const WORDS: &str = "panic=-1 rcupdate.rcu_cpu_stall_timeout=60";
+
 /// What the kernel says when an archive is the root, in a root mount; the file system and its options follow.
 pub const ROOT_MOUNT: &str = "initramfs_mount: / is the initramfs";
 
@@ -114,7 +118,7 @@ impl Machine {
             cpus: 1,
             numa: false,
             icount: false,
-            seconds: 60,
+            seconds: 120,
             debug: false,
         }
     }
@@ -157,7 +161,7 @@ impl Machine {
             qemu.args(["-no-reboot", "-kernel"])
                 .arg(kernel)
                 .arg("-append")
-                .arg(format!("console={} {} panic=-1{}", arch.console, arch.words, self.append));
+                .arg(format!("console={} {} {WORDS}{}", arch.console, arch.words, self.append));
         }
         if let Some(initrd) = &self.initrd {
             let file = match initrd {

@@ -308,11 +308,11 @@ impl Tests {
         self
     }
 
-    fn judge(mut self, done: Result<()>) -> Self {
+    fn judge(mut self, name: &str, done: Result<()>) -> Self {
         match done {
             Ok(()) => self.passed += 1,
             Err(e) => {
-                eprintln!("error: {e:#}");
+                eprintln!("error: {}", harness::failed(name, &e));
                 self.failed += 1;
             }
         }
@@ -327,6 +327,7 @@ impl Tests {
             "no test has {:?} in its name: T=--list shows all",
             args.join(" ")
         );
+        harness::print_failed();
         println!("{passed} passed, {failed} failed");
         Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -439,9 +440,9 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
         fixtures.push(fixture);
     }
     if all && pick.args.is_empty() && !arch::current().is_foreign() {
-        tests = tests.judge(write_report(&fixtures, &outcomes));
+        tests = tests.judge("report", write_report(&fixtures, &outcomes));
         if bases.len() == Base::all()?.len() {
-            tests = tests.judge(report::agrees_with_documentation());
+            tests = tests.judge("documentation", report::agrees_with_documentation());
         }
     }
     tests.end()
@@ -469,7 +470,7 @@ fn report(bases: &[Base]) -> Result<ExitCode> {
         tests = tests.run(vec![(None, programs::trials(fixture, true, &outcomes)?)]);
     }
     let page = write_report(&fixtures, &outcomes);
-    tests.judge(page).end()
+    tests.judge("report", page).end()
 }
 
 /// Writes the report with what the programs came to, and opens it.

@@ -27,7 +27,7 @@ use crate::{
     packages, paths, virtme,
 };
 use anyhow::{bail, ensure, Context, Result};
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::Trial;
 use std::{
     collections::BTreeSet,
     fs::File,
@@ -133,11 +133,10 @@ pub fn trials(
                 continue;
             }
             let (program, outcomes) = (Arc::clone(&program), Arc::clone(outcomes));
-            let fixture = Arc::clone(fixture);
             let off = if on { "" } else { "_when_off" };
-            let name = format!("{}::{}::{}{off}", fixture.base.name, program.group, program.name);
-            trials.push(Trial::test(name, move || {
-                let run = Run { fixture: &fixture, program: &program, on };
+            let name = format!("{}::{}{off}", program.group, program.name);
+            trials.push(fixture.trial(&name, move |fixture| {
+                let run = Run { fixture, program: &program, on };
                 let result = (program.run)(&run).map_err(|e| format!("{e:#}"));
                 let judged = program.judge(&fixture.base, on, &result);
                 let outcome = Outcome {
@@ -151,7 +150,7 @@ pub fn trials(
                     log: run.log(),
                 };
                 lock(&outcomes).push(outcome);
-                judged.map_err(|e| Failed::from(format!("{e:#}")))
+                judged
             }));
         }
     }

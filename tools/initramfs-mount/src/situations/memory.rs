@@ -4,7 +4,7 @@
 
 use super::setup::*;
 use crate::archive::{compress, noise};
-use anyhow::ensure;
+use anyhow::{ensure, Context};
 
 /// How many MiB the archive has, which compression makes no smaller.
 const SIZE: usize = 32;
@@ -35,7 +35,8 @@ fn from_too_little_to_plenty(
     // With less than that, the image lies where the kernel unpacks itself.
     for mib in (SIZE as u32 + 48..=SIZE as u32 + 144).step_by(24) {
         let machine = fixture.machine(&BOOT)?.append(words);
-        let seen = Seen::of(&Machine { initrd: Some(image.clone().into()), mib, ..machine })?;
+        let seen = Seen::of(&Machine { initrd: Some(image.clone().into()), mib, ..machine })
+            .with_context(|| format!("with {mib} MiB"))?;
         let why = seen.0.console.lines().find(|line| line.contains("Kernel panic"));
         if let Some(why) = why {
             // The second one is the OOM killer's.
