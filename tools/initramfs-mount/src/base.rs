@@ -157,6 +157,7 @@ impl Base {
         Ok(changed.lines().map(str::to_owned).collect())
     }
 
+    /// Where a log of this base is, by its name.
     pub fn log(&self, name: &str) -> PathBuf {
         self.dir.join("logs").join(name)
     }

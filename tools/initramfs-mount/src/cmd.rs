@@ -203,6 +203,7 @@ impl Progress {
         Self { what: what.to_owned(), start, bar, last, _alive: alive }
     }
 
+    /// Takes a line as the last one that was said.
     pub fn line(&self, line: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(line.trim().to_owned());
@@ -211,6 +212,7 @@ impl Progress {
         }
     }
 
+    /// Says how it ended, and how long it took.
     pub fn done(&self, ok: bool) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

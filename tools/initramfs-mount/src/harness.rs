@@ -65,6 +65,7 @@ pub fn failed(name: &str, error: &Error) -> String {
     error
 }
 
+/// Prints what `failed` has kept.
 pub fn print_failed() {
     for brief in lock(&FAILED).iter() {
         println!("failed: {brief}");
@@ -149,6 +150,7 @@ impl Seen {
         Ok(Self(Arc::new(machine.boot()?.check()?)))
     }
 
+    /// Makes sure of something, and otherwise fails with all that was said.
     pub fn check(&self, ok: bool, what: impl Display) -> Result<&Self> {
         if ok {
             return Ok(self);
@@ -162,16 +164,19 @@ impl Seen {
         self.check(is_there, format!("the guest does not say {line:?}"))
     }
 
+    /// Makes sure that no line of the guest's has this in it.
     pub fn never_says(&self, part: &str) -> Result<&Self> {
         let is_there = self.0.guest.contains(part);
         self.check(!is_there, format!("the guest says {part:?}"))
     }
 
+    /// Makes sure that the console has this.
     pub fn logs(&self, part: &str) -> Result<&Self> {
         let is_there = self.0.console.contains(part);
         self.check(is_there, format!("the console has no {part:?}"))
     }
 
+    /// Makes sure that the console does not have this.
     pub fn never_logs(&self, part: &str) -> Result<&Self> {
         let is_there = self.0.console.contains(part);
         self.check(!is_there, format!("the console has {part:?}"))
@@ -187,6 +192,7 @@ impl Seen {
         }
     }
 
+    /// A number that the guest says of something.
     pub fn number(&self, key: &str) -> Result<u64> {
         let value = self.value(key)?;
         value.trim().parse().with_context(|| format!("{key} of the guest is no number"))

@@ -106,6 +106,7 @@ pub fn complaint(console: &str) -> Option<&str> {
 }
 
 impl Machine {
+    /// A machine with a kernel, 256 MiB, one CPU, and nothing else.
     pub fn new(kernel: &Path) -> Self {
         Self {
             kernel: kernel.to_owned(),

@@ -95,6 +95,7 @@ impl Patch {
         Ok(())
     }
 
+    /// The first line of the commit message.
     pub fn subject(&self) -> &str {
         self.message.lines().next().unwrap_or_default()
     }

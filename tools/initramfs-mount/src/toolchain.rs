@@ -185,6 +185,7 @@ pub fn without_our_make(command: &mut Command) -> &mut Command {
     command
 }
 
+/// How many compilers a make may run at a time.
 pub fn jobs() -> usize {
     std::thread::available_parallelism().map_or(1, |n| n.get())
 }

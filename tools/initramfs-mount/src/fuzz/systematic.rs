@@ -12,6 +12,7 @@ pub struct Case {
     pub whole: bool,
 }
 
+/// All of them, some hundreds.
 pub fn cases() -> Result<Vec<Case>> {
     let archive = Archive::new()
         .file("noise", 0o644, &noise(5000))

@@ -54,6 +54,7 @@ impl Boot {
         self.said.contains(ROOT_MOUNT)
     }
 
+    /// The line with the kernel's panic.
     pub fn panic(&self) -> Option<&str> {
         self.said.lines().find(|line| line.contains("Kernel panic"))
     }

@@ -13,6 +13,7 @@ pub use crate::{
 pub use anyhow::Result;
 use std::path::Path;
 
+/// What boots kernels of a base and judges what it has seen.
 pub type Test = Box<dyn Fn(&Fixture) -> Result<()> + Send + Sync>;
 type Image = Box<dyn Fn(&Fixture) -> Result<Vec<u8>> + Send + Sync>;
 
@@ -80,21 +81,25 @@ impl Setup {
         self.mib(8 * BIG_MIB as u32)
     }
 
+    /// With this many MiB of memory; sanitizers get theirs on top.
     pub fn mib(mut self, mib: u32) -> Self {
         self.machine.mib = mib;
         self
     }
 
+    /// With this many CPUs, of which there is one otherwise.
     pub fn cpus(mut self, cpus: u32) -> Self {
         self.machine.cpus = cpus;
         self
     }
 
+    /// With this long to end in; sanitizers get four times that.
     pub fn seconds(mut self, seconds: u64) -> Self {
         self.machine.seconds = seconds;
         self
     }
 
+    /// What is booted; builds the kernel if need be.
     pub fn machine(&self, fixture: &Fixture) -> Result<Machine> {
         let image = self.image.as_ref().map(|image| image(fixture)).transpose()?;
         let built = fixture.machine(self.kernel)?;
@@ -108,6 +113,7 @@ impl Setup {
         })
     }
 
+    /// What must hold of the boot, as code.
     pub fn comes_to(
         self,
         expectation: impl Fn(&Seen, &Fixture) -> Result<()> + Send + Sync + 'static,
@@ -115,6 +121,7 @@ impl Setup {
         self.expecting().and(expectation)
     }
 
+    /// For conditions to be added, all of which must hold.
     pub fn expecting(self) -> Expectation {
         Expectation { setup: self, checks: Vec::new() }
     }
@@ -161,6 +168,7 @@ pub struct Expectation {
 }
 
 impl Expectation {
+    /// A condition in addition.
     pub fn and(
         mut self,
         check: impl Fn(&Seen, &Fixture) -> Result<()> + Send + Sync + 'static,
@@ -169,19 +177,23 @@ impl Expectation {
         self
     }
 
+    /// A script of the guest's says this line.
     pub fn says(self, line: impl Into<String>) -> Self {
         let line = line.into();
         self.and(move |seen, _| seen.says(&line).map(drop))
     }
 
+    /// No line of the guest's has this in it.
     pub fn never_says(self, part: &'static str) -> Self {
         self.and(move |seen, _| seen.never_says(part).map(drop))
     }
 
+    /// The console has this.
     pub fn logs(self, part: &'static str) -> Self {
         self.and(move |seen, _| seen.logs(part).map(drop))
     }
 
+    /// The console does not have this.
     pub fn never_logs(self, part: &'static str) -> Self {
         self.and(move |seen, _| seen.never_logs(part).map(drop))
     }
@@ -219,10 +231,12 @@ pub const JUNK: &[u8] = b"this is no archive, and no zeros";
 /// The size of archives whose memory is looked for.
 pub const BIG_MIB: usize = 64;
 
+/// The smallest archive that reports, as `archive`.
 pub fn archive(_: &Fixture) -> Result<Vec<u8>> {
     Ok(Archive::telling("archive")?.finish())
 }
 
+/// The first half of an archive, or of anything.
 pub fn half(whole: &[u8]) -> Vec<u8> {
     whole[..whole.len() / 2].to_vec()
 }
