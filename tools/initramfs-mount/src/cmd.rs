@@ -4,6 +4,7 @@
 //! told to stop.
 
 use anyhow::{bail, Context, Result};
+use goblin::elf::Elf;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use rustix::process::{kill_process, Pid, Signal};
 use std::{
@@ -220,6 +221,11 @@ impl Progress {
         let (sign, seconds) = (if ok { "✓" } else { "✗" }, self.start.elapsed().as_secs());
         eprintln!("{sign} {} ({seconds} s)", self.what);
     }
+}
+
+/// Reads the headers of an ELF file.
+pub fn elf<'a>(file: &Path, bytes: &'a [u8]) -> Result<Elf<'a>> {
+    Elf::parse(bytes).with_context(|| format!("{} is no ELF file", file.display()))
 }
 
 /// The files of a folder, always in the same order.

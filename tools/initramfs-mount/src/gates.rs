@@ -6,7 +6,7 @@ use crate::{
     arch,
     archive::{scripts, Archive},
     base::{git, Base, PRISTINE},
-    cmd::{make_dir, output, program, read, read_bytes, watch, write},
+    cmd::{elf, make_dir, output, program, read, read_bytes, watch, write},
     harness::{Fixture, Seen},
     kernel::{Kernel, BISECT, BOOT, DEBIAN_13, DEBUG, GCC, INSTRUMENTED, OFF, TEST},
     kunit,
@@ -17,7 +17,6 @@ use crate::{
     tree, user_tree,
 };
 use anyhow::{bail, ensure, Context, Result};
-use goblin::elf::Elf;
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 /// What the option may add to `.init.text`.
@@ -309,10 +308,6 @@ fn sizes(object: &Path) -> Result<Sizes> {
         }
     }
     Ok(sizes)
-}
-
-fn elf<'a>(object: &Path, bytes: &'a [u8]) -> Result<Elf<'a>> {
-    Elf::parse(bytes).with_context(|| format!("{} is no ELF file", object.display()))
 }
 
 /// The symbols that an object wants of others.

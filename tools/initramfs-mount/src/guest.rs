@@ -4,11 +4,10 @@
 
 use crate::{
     apt, arch,
-    cmd::{output, program, read_bytes},
+    cmd::{elf, output, program, read_bytes},
     toolchain::Toolchain,
 };
 use anyhow::{ensure, Context, Result};
-use goblin::elf::Elf;
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -86,8 +85,7 @@ pub fn with_libraries(path: &Path) -> Result<Vec<PathBuf>> {
     let mut next = 0;
     while let Some(file) = files.get(next) {
         let bytes = read_bytes(&here(file)?)?;
-        let elf =
-            Elf::parse(&bytes).with_context(|| format!("{} is no ELF file", file.display()))?;
+        let elf = elf(file, &bytes)?;
         let loaded: Result<Vec<_>> = elf.libraries.iter().map(library).collect();
         for file in elf.interpreter.map(PathBuf::from).into_iter().chain(loaded?) {
             // What loads them has the name of a library, too.
@@ -116,7 +114,7 @@ pub fn busybox() -> Result<PathBuf> {
     let busybox = here(&find("busybox", "busybox-static")?)?;
     let bytes = read_bytes(&busybox)?;
     ensure!(
-        Elf::parse(&bytes)?.libraries.is_empty(),
+        elf(&busybox, &bytes)?.libraries.is_empty(),
         "{} needs libraries: install the package busybox-static",
         busybox.display()
     );

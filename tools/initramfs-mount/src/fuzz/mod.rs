@@ -13,14 +13,14 @@ use crate::{
     apt,
     archive::{noise, Archive},
     base::Base,
-    cmd::{files, lock, make_dir, output, program, read_bytes, script, write},
+    cmd::{elf, files, lock, make_dir, output, program, read_bytes, script, write},
     disk, kunit,
     machine::complaint,
     paths,
 };
 use anyhow::{bail, ensure, Context, Result};
 use generate::Plan;
-use goblin::elf::{Elf, SectionHeader};
+use goblin::elf::SectionHeader;
 use oracle::{judge, Verdict};
 use std::{
     collections::BTreeMap,
@@ -217,8 +217,7 @@ impl HostRoot {
         let mut new = Self { dir, ballast, free: 0 };
         let boot = new.boot(kernel, &Archive::new().dir("dev").finish())?;
         let bytes = read_bytes(kernel)?;
-        let elf =
-            Elf::parse(&bytes).with_context(|| format!("{} is no ELF file", kernel.display()))?;
+        let elf = elf(kernel, &bytes)?;
         // What has no size is there all the same.
         let is_large = |head: &&SectionHeader| {
             elf.shdr_strtab.get_at(head.sh_name) == Some(".lbss") && head.sh_size > 1 << 10
