@@ -4,7 +4,6 @@
 # says: container: runs
 # says: mounts: 1
 # says: host: out of sight
-# quick: yes
 # With the option it does not come to that.
 how=move
 grep -q initramfs_mount=1 /proc/cmdline && how=

@@ -5,5 +5,4 @@
 # says: mounts: 1
 # says: host: out of sight
 # stock: pivot_root
-# quick: yes
 bwrap --bind /c/rootfs / --proc /proc --unshare-all /bin/sh /inside

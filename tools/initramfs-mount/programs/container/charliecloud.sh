@@ -5,5 +5,4 @@
 # says: mounts: 1
 # says: host: out of sight
 # native: yes
-# quick: yes
 /real/setpriv --reuid 1000 --regid 1000 --clear-groups env USER=user HOME=/ ch-run --no-passwd /c/rootfs -- /bin/sh /inside

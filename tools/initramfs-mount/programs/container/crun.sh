@@ -5,5 +5,4 @@
 # says: mounts: 1
 # says: host: out of sight
 # stock: pivot_root
-# quick: yes
 crun run -b /c c2

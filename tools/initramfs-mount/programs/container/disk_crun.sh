@@ -3,6 +3,5 @@
 # title: crun: a disk unmounted on the host is free at once
 # says: disk: free
 # stock: pivot_root
-# quick: yes
 . /programs/lib.sh
 disk_is_free "crun run"

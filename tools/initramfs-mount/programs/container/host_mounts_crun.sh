@@ -3,6 +3,5 @@
 # title: crun: no mount of the host in the container's namespace
 # stock: pivot_root
 # native: yes
-# quick: yes
 . /programs/lib.sh
 host_mounts "crun run"

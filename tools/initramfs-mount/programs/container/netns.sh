@@ -3,6 +3,5 @@
 # title: runc: a network namespace unmounted on the host is not held
 # says: netns: gone
 # stock: pivot_root
-# quick: yes
 . /programs/lib.sh
 netns_is_free "runc run"

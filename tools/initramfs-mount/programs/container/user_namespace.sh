@@ -5,5 +5,4 @@
 # says: mounts: 1
 # says: host: out of sight
 # stock: pivot_root
-# quick: yes
 /real/setpriv --reuid 1000 --regid 1000 --clear-groups unshare -U -r -m -p -f sh /guest/enter.sh

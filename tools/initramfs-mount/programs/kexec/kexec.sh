@@ -4,7 +4,6 @@
 # says: kexec: done
 # says: container: runs
 # stock: pivot_root
-# quick: yes
 if grep -q ' again$' /proc/cmdline; then
 	echo "kexec: done"
 	runc run -b /c again

@@ -1,6 +1,5 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # title: util-linux switch_root to a disk
-# quick: yes
 . /programs/lib.sh
 exec /real/switch_root /mnt /sbin/init
