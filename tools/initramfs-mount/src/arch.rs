@@ -21,6 +21,8 @@ pub struct Arch {
     pub kunit_lacks: &'static [&'static str],
     /// As Debian does.
     pub debian: &'static str,
+    /// Whether virtme-ng knows it, by the same name.
+    pub in_vng: bool,
     /// The release of Debian that its guests get their programs from.
     pub suite: &'static str,
     /// Whether kexec works there, and that release has it.
@@ -51,6 +53,7 @@ const ARM64: Arch = Arch {
     kunit: "arm64",
     kunit_lacks: &[],
     debian: "arm64",
+    in_vng: true,
     suite: "trixie",
     kexec: true,
     image: "arch/arm64/boot/Image.gz",
@@ -74,6 +77,7 @@ const ALL: &[Arch] = &[
         kunit: "x86_64",
         kunit_lacks: &[],
         debian: "amd64",
+        in_vng: true,
         suite: "trixie",
         kexec: true,
         image: "arch/x86/boot/bzImage",
@@ -98,6 +102,7 @@ const ALL: &[Arch] = &[
         kunit: "riscv",
         kunit_lacks: &[],
         debian: "riscv64",
+        in_vng: true,
         suite: "trixie",
         kexec: false,
         image: "arch/riscv/boot/Image",
@@ -119,6 +124,7 @@ const ALL: &[Arch] = &[
         kunit: "loongarch",
         kunit_lacks: &["6.12"],
         debian: "loong64",
+        in_vng: false,
         suite: "forky",
         // The second kernel says nothing in QEMU.
         kexec: false,

@@ -200,6 +200,11 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         "this is for this machine's architecture alone: leave out ARCH={}",
         arch::current().name
     );
+    ensure!(
+        arch::current().in_vng || !matches!(cli.command, Task::Run | Task::Shell { .. }),
+        "virtme-ng does not know {0}: use `make boot ARCH={0}`, which boots it without",
+        arch::current().name
+    );
     let base = || Base::find(&cli.base);
     let fixture = || Fixture::new(&base()?, false);
     match &cli.command {
