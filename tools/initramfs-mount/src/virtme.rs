@@ -9,7 +9,8 @@ use crate::{
     cmd::{lock, program, read, watch, write},
     containers, deps, guest,
     machine::{converse, said, ROOT_MOUNT},
-    toolchain::{without_our_make, Toolchain},
+    paths,
+    toolchain::without_our_make,
 };
 use anyhow::{ensure, Context, Result};
 use std::{
@@ -109,25 +110,25 @@ fn with_initrd(kernel: &Path, initrd: &Path, words: &str) -> Result<Command> {
 /// virtme-ng with a kernel.
 fn command(kernel: &Path, words: &str) -> Result<Command> {
     arch::current().qemu()?;
-    let mut vng = vng()?;
+    let mut vng = in_path_of_vng("vng")?;
     vng.arg("--run")
         .arg(kernel)
         .args(["--disable-kvm", "--disable-microvm", "--force-9p", "--memory", "768M"])
         .args(["--append", words]);
     if arch::current().is_foreign() {
-        vng.args(["--arch", arch::current().family(), "--root"]).arg(guest::root()?);
+        vng.args(["--arch", arch::current().debian, "--root"]).arg(guest::root()?);
     }
     Ok(vng)
 }
 
-fn vng() -> Result<Command> {
-    let path = deps::vng()?;
-    // It looks for its other programs in PATH.
-    let dirs = path.parent().map(Path::to_path_buf).into_iter();
+/// A program that finds virtme-ng, and virtme-ng those that come with it, in `PATH`.
+fn in_path_of_vng(program: &str) -> Result<Command> {
+    let dirs = deps::vng()?.parent().map(Path::to_path_buf).into_iter();
     let old = env::var_os("PATH").unwrap_or_default();
-    let mut vng = Command::new(&path);
-    vng.env("PATH", env::join_paths(dirs.chain(env::split_paths(&old)))?);
-    Ok(vng)
+    let path = env::join_paths(dirs.chain(env::split_paths(&old)))?;
+    let mut command = Command::new(program);
+    command.env("PATH", path);
+    Ok(command)
 }
 
 /// Gives a command a terminal, which virtme-ng wants whoever watches, and no more than 180 seconds.
@@ -175,33 +176,24 @@ pub fn check_force_initramfs(kernel: &Path, words: &str, log: &Path) -> Result<(
     talk(&vng, log, &[], &[format!("host: {SECRET}"), "root: 9p".to_owned()])
 }
 
-/// What README says of a tree of one's own with the series in it: virtme-ng configures it, builds it, and
-/// boots what it has built.
+/// The lines that README has for a tree of one's own with the series in it: virtme-ng configures it, builds
+/// it, and boots what it has built.
 pub fn check_own_tree(kdir: &Path, log: &Path) -> Result<()> {
-    let toolchain = Toolchain::find()?;
-    let mut build = vng()?;
-    build
-        .current_dir(kdir)
-        .args(["--build", "--verbose"])
-        .env("LIBCLANG_PATH", &toolchain.libclang);
-    for option in ["RUST", "INITRAMFS_MOUNT"] {
-        build.args(["--configitem", &format!("CONFIG_{option}=y")]);
-    }
-    watch(
-        "vng --build",
-        &log.with_extension("build.log"),
-        without_our_make(build.args(toolchain.variables())),
-    )?;
-    let mut boot = vng()?;
-    boot.current_dir(kdir).args([
-        "--disable-kvm",
-        "--verbose",
-        "--force-initramfs",
-        "--exec",
-        "true",
-    ]);
-    talk(&boot, log, &[], &[ROOT_MOUNT.to_owned()])
+    let readme = read(&paths::top().join("README.md"))?;
+    let lines = readme.find("    vng --build").map(|at| &readme[at..]);
+    let (lines, _) = lines.and_then(|lines| lines.split_once("\n\n")).context(NOT_IN_README)?;
+    let (build, boot) = lines.split_once("    vng --verbose").context(NOT_IN_README)?;
+    let mut shell = in_path_of_vng("sh")?;
+    without_our_make(shell.current_dir(kdir).args(["-ec", build]));
+    watch("vng --build", &log.with_extension("build.log"), &mut shell)?;
+    // There may be a /dev/kvm that is of no use.
+    let boot = format!("vng --disable-kvm --verbose{boot}");
+    let mut shell = in_path_of_vng("sh")?;
+    shell.current_dir(kdir).args(["-ec", &boot]);
+    talk(&shell, log, &[], &[ROOT_MOUNT.to_owned()])
 }
+
+const NOT_IN_README: &str = "README.md has no lines for a tree of one's own any more";
 
 /// A file of the host, which the guest reads.
 fn host_file(log: &Path) -> Result<String> {
