@@ -24,6 +24,7 @@ use std::{
 const TARGETS: &[&str] = &[
     "mount",
     "mount_setattr",
+    "move_mount_set_group",
     "filesystems",
     "filesystems/statmount",
     "filesystems/nsfs",

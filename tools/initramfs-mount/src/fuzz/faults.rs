@@ -38,6 +38,8 @@ const END: &str = "initcall populate_rootfs+";
 /// What is said where there is no root mount, so that a broken archive is run as it always was.
 const NO_ROOT_MOUNT: [&str; 2] =
     [", unpacking into rootfs", "initramfs_mount: built-in archive: no space left"];
+/// How the unpacker panics, as ever, where it has no memory for itself.
+const UNPACKER: &str = "can't allocate ";
 const FAILURE: &str = "FAULT_INJECTION: forcing a failure";
 
 /// What an archive is booted with. What the kernel calls is timed by a clock of user-mode Linux, so that
@@ -49,7 +51,8 @@ const WORDS: &[&str] =
 ///
 /// # Errors
 ///
-/// If the kernel complains, the root is half an archive, or something of a broken one is run.
+/// If the kernel complains, a panic does not say what it is about, or the root is half an archive, but where the
+/// kernel has said that there is no root mount.
 pub fn sweep(base: &Base) -> Result<()> {
     tree::prepare(base)?;
     let there = base.beside("faults", base.git(&["rev-parse", "HEAD"])?.trim())?;
@@ -174,5 +177,8 @@ fn end(boot: &Boot, whole: Option<&str>) -> Result<String> {
         .to_owned());
     }
     let panic = boot.panic().context("neither a root nor a panic")?;
-    Ok(panic.split(" - not syncing: ").last().unwrap_or(panic).to_owned())
+    let panic = panic.split(" - not syncing: ").last().unwrap_or(panic);
+    let is_named = panic.contains("initramfs") || panic.starts_with(UNPACKER);
+    ensure!(is_named, "the panic does not say what it is about: {panic:?}");
+    Ok(panic.to_owned())
 }
