@@ -122,7 +122,7 @@ impl Setup {
     }
 
     /// For conditions to be added, all of which must hold.
-    pub fn expecting(self) -> Expectation {
+    fn expecting(self) -> Expectation {
         Expectation { setup: self, checks: Vec::new() }
     }
 
