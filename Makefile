@@ -48,7 +48,7 @@ help:
 	@echo '          ARGS=--corpus to have half begin with an archive of libarchive'"'"'s tests,'
 	@echo '          ARGS="--corpus folder" with one of that folder;'
 	@echo '          ARGS=--faults for whole and broken ones, with each allocation failing in turn'
-	@echo '  boot    boot the kernel in each situation; T=name for some of them, DEBUG=1 for'
+	@echo '  boot    boot the kernel in each situation but those of test-all; T=name for some, DEBUG=1 for'
 	@echo '          the one under sanitizers'
 	@echo '  shell   open a shell in an initramfs, the host in /host; ARGS=word for the'
 	@echo '          command line of the kernel'
@@ -71,8 +71,8 @@ help:
 	@echo '  clean   remove build/, outgoing/ and dist/'
 	@echo
 	@echo 'KDIR=path uses a kernel tree of yours, with the patches applied. ARCH=arm64, arm64-64k,'
-	@echo 'riscv64 or loongarch64 has run, shell, kernel, kunit, boot, programs and test work for'
-	@echo 'that, in build/$$BASE-$$ARCH/.'
+	@echo 'riscv64 or loongarch64 has run, shell (these not for LoongArch), kernel, kunit, boot,'
+	@echo 'programs and test work for that, in build/$$BASE-$$ARCH/.'
 
 run: tool
 	@$(RUN) run

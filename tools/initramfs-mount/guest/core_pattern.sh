@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Has the kernel start /helper, and says where that was run.
+# Has the kernel start /guest/helped.sh, and says where that was run.
 # shellcheck disable=SC3045,SC2016
 . /guest/lib.sh
 start

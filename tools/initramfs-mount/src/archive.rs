@@ -151,7 +151,7 @@ impl Archive {
         Ok(self)
     }
 
-    /// A small system, with a script of `guest/` as its `/init`, or as what `rdinit=` names.
+    /// A small system, with a script of `guest/` as its `/init`.
     pub fn running(script: &str) -> Result<Self> {
         Ok(Self::system()?.script("init", &format!("exec /guest/{script}.sh")))
     }
@@ -216,7 +216,7 @@ pub fn tell(name: &str) -> String {
     format!("export NAME={name}\nexec /guest/tell.sh")
 }
 
-/// The scripts in a folder of this tool.
+/// The files in a folder of this tool.
 pub fn scripts(dir: &str) -> Result<Vec<PathBuf>> {
     files(&paths::tool(dir))
 }
@@ -227,8 +227,7 @@ pub fn padded(mut bytes: Vec<u8>, size: usize) -> Vec<u8> {
     bytes
 }
 
-/// Returns so many bytes that no compression makes smaller, always the same ones, in which a
-/// pattern is found each page.
+/// Returns so many bytes that no compression makes smaller, always the same ones.
 pub fn noise(len: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut bytes = Vec::with_capacity(len + 8);

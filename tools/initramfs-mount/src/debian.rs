@@ -21,7 +21,7 @@ use std::{
     sync::Mutex,
 };
 
-/// What is in it, on top of Debian's essential packages. None of it is changed or configured.
+/// What is in it, on top of Debian's essential packages, none of them changed.
 pub const PACKAGES: &[&str] = &[
     "apt",
     "systemd",

@@ -82,7 +82,7 @@ pub fn write_page(bases: &[Base], outcomes: &[Outcome], memory: &[Memory]) -> Re
             body {
                 h1 { "initramfs-mount: what people run in an initramfs, and what it comes to" }
                 p {
-                    "The same programs from Debian's packages, unchanged, on the same kernels, with "
+                    "The same programs on the same kernels, with "
                     code { "initramfs_mount=0" } " (stock) and " code { "initramfs_mount=1" }
                     " (ours). Each cell links to what was said in that boot. "
                     (expected) " of " (outcomes.len()) " came out as expected."
@@ -202,7 +202,7 @@ fn cell(outcome: &Outcome) -> Markup {
     }
 }
 
-/// What the feature makes a difference to, for the README.
+/// What the feature makes a difference to, for `Documentation/programs.md`.
 fn main_table(columns: &Columns, rows: &[Row]) -> String {
     let names: Vec<_> = columns.iter().map(column_name).collect();
     let line = "---|".repeat(columns.len() + 1);

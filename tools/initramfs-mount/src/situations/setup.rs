@@ -217,7 +217,7 @@ impl From<Expectation> for Situation {
     }
 }
 
-/// Those that are data.
+/// Boots, and what must come of each.
 pub fn situations<const N: usize>(expectations: [Expectation; N]) -> Vec<Situation> {
     expectations.into_iter().map(Situation::from).collect()
 }
