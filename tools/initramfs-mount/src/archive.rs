@@ -83,7 +83,12 @@ impl Archive {
     }
 
     pub fn char_device(self, name: &str, major: u32, minor: u32) -> Self {
-        let builder = newc::Builder::new(name).mode(0o020600);
+        self.node(name, 0o020600, major, minor)
+    }
+
+    /// A file of a type that has no data.
+    pub fn node(self, name: &str, mode: u32, major: u32, minor: u32) -> Self {
+        let builder = newc::Builder::new(name).mode(mode);
         self.single(builder.rdev_major(major).rdev_minor(minor), &[])
     }
 

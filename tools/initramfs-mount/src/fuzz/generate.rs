@@ -49,8 +49,11 @@ enum Kind {
     File,
     FileWithSum,
     Symlink,
+    /// A symlink to the folder that it is in: what follows may go through it.
+    LinkToDir,
     HardLinks,
-    CharDevice,
+    /// With this mode.
+    Node(u32),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -215,11 +218,18 @@ impl Member {
     fn new(rng: &mut Rng, number: usize) -> Self {
         let mut dirs = vec![String::new()];
         let count = choose(rng, &[0, 1, 1, 2, 3, 5, 8, 12]);
+        let mut names: Vec<String> = Vec::new();
         let entries = (0..count).map(|i| {
-            let entry = Entry::new(rng, &dirs, number * 100 + i);
-            if entry.kind == Kind::Dir && entry.name.len() < 2000 {
+            let mut entry = Entry::new(rng, &dirs, number * 100 + i);
+            // Something there already, of the same type or of another.
+            if !names.is_empty() && rng.u8(..12) == 0 {
+                entry.name.clone_from(&names[rng.usize(..names.len())]);
+            }
+            let may_have_files = [Kind::Dir, Kind::LinkToDir].contains(&entry.kind);
+            if may_have_files && entry.name.len() < 2000 {
                 dirs.push(format!("{}/", entry.name));
             }
+            names.push(entry.name.clone());
             entry
         });
         let entries = entries.collect();
@@ -259,9 +269,13 @@ impl Member {
 
 impl Entry {
     fn new(rng: &mut Rng, dirs: &[String], number: usize) -> Self {
-        let kinds =
-            [Kind::Dir, Kind::FileWithSum, Kind::Symlink, Kind::HardLinks, Kind::CharDevice];
-        let kind = if rng.bool() { Kind::File } else { choose(rng, &kinds) };
+        let kinds = [Kind::Dir, Kind::FileWithSum, Kind::Symlink, Kind::LinkToDir, Kind::HardLinks];
+        let nodes = [0o010644, 0o020644, 0o060644, 0o140644].map(Kind::Node);
+        let kind = match rng.u8(..12) {
+            0..=5 => Kind::File,
+            6 => choose(rng, &nodes),
+            _ => choose(rng, &kinds),
+        };
         let dir = &dirs[rng.usize(..dirs.len())];
         let start = choose(rng, &["", "", "", "./", "/"]);
         let len = match rng.u8(..20) {
@@ -290,11 +304,15 @@ impl Entry {
             Kind::File => archive.file(name, 0o755, &data),
             Kind::FileWithSum => archive.file_with_sum(name, &data, true),
             Kind::Symlink => archive.symlink(name, &"t".repeat(self.data.len.max(1))),
+            Kind::LinkToDir => {
+                let dir = name.rsplit_once('/').map_or("", |(dir, _)| dir.trim_start_matches('.'));
+                archive.symlink(name, &format!("/{dir}"))
+            }
             Kind::HardLinks => {
                 let other = format!("{name}-2");
                 archive.hard_links(&[name, &other], 0o644, &data)
             }
-            Kind::CharDevice => archive.char_device(name, 1, 3),
+            Kind::Node(mode) => archive.node(name, mode, 1, 3),
         }
     }
 }

@@ -3,17 +3,26 @@
 //! With any amount of memory, an archive is there as a whole, or not run.
 
 use super::setup::*;
-use crate::archive::{compress, noise};
+use crate::archive::{compress, noise, COMPRESSIONS};
 use anyhow::{ensure, Context};
 
 /// How many MiB the archive has, which compression makes no smaller.
 const SIZE: usize = 32;
 
 pub fn all() -> Vec<Situation> {
-    let kinds = [("plain", None), ("zstd", Some("zstd"))];
+    on_each_fs([None, Some("zstd")])
+}
+
+/// The same of the other compressions.
+pub fn more() -> Vec<Situation> {
+    on_each_fs(COMPRESSIONS.iter().map(|(how, ..)| Some(*how)).filter(|how| *how != Some("zstd")))
+}
+
+fn on_each_fs(all: impl IntoIterator<Item = Option<&'static str>>) -> Vec<Situation> {
     let file_systems = [("tmpfs", ""), ("ramfs", "rootfstype=ramfs")];
-    let all = kinds.into_iter().flat_map(|(name, how)| {
+    let all = all.into_iter().flat_map(|how| {
         file_systems.map(|(fs, words)| {
+            let name = how.unwrap_or("plain");
             code(format!("{name}_{fs}_from_too_little_to_plenty"), move |fixture| {
                 from_too_little_to_plenty(fixture, how, fs, words)
             })

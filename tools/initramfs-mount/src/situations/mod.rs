@@ -45,9 +45,11 @@ pub fn trials(fixture: &Arc<Fixture>) -> Vec<Trial> {
     trials_of(fixture, groups)
 }
 
-/// Those whose kernels `make test-all` alone builds.
+/// Those of `make test-all`, which has other kernels, and more time.
 pub fn more_trials(fixture: &Arc<Fixture>) -> Vec<Trial> {
-    trials_of(fixture, [("security", security::all()), ("numa", options::numa())])
+    let groups =
+        [("memory", memory::more()), ("security", security::all()), ("numa", options::numa())];
+    trials_of(fixture, groups)
 }
 
 fn trials_of<'a>(

@@ -82,12 +82,6 @@ pub fn all() -> Vec<Situation> {
             .says("time: 1000000000")
             .says("sum: summed")
             .logs(ROOT_MOUNT),
-        boot("before_junk", |fixture| Ok([archive(fixture)?, JUNK.to_vec()].concat()))
-            .boots_root("archive", "tmpfs"),
-        boot("before_junk_in_a_gzip", |fixture| {
-            Ok([compress("gzip", &archive(fixture)?)?, JUNK.to_vec()].concat())
-        })
-        .boots_root("archive", "tmpfs"),
         boot("without_retained_initrd", |_| Ok(Archive::running("initrd")?.finish()))
             .says("initrd: gone"),
         boot("with_retained_initrd", |_| Ok(Archive::running("initrd")?.finish()))

@@ -81,15 +81,6 @@ pub fn all() -> Vec<Situation> {
     ]);
     for (how, ..) in COMPRESSIONS {
         all.push(is_whole(how, move |fixture| compress(how, &archive(fixture)?)).into());
-        // Of LZ4, that is no more than a magic, behind which anything may be a cut block.
-        if *how != "lz4" {
-            let after_nothing = is_whole(&format!("after_nothing_in_{how}"), move |fixture| {
-                Ok([padded(compress(how, b"")?, 4), archive(fixture)?].concat())
-            });
-            all.push(after_nothing.into());
-        }
-        let open = is_whole(&format!("{how}_without_trailer"), move |_| compress(how, &open()?));
-        all.push(open.says("file: /marker-last").into());
     }
     // What is unpacked twice, since there is no init in it, is never there twice.
     for (name, words) in [("in_little_memory", ""), ("in_little_memory_when_off", OFF)] {
