@@ -37,6 +37,12 @@ pub fn all() -> Vec<Situation> {
         }),
         breaks("second_of_two_in_its_header", |_| cut_in_its_header()),
         breaks("second_of_two_in_one_gzip", |_| compress("gzip", &cut_in_its_header()?)),
+        broken("bzip2_in_its_tables", |_| {
+            // An image that ends with a page has the end of memory behind it, where QEMU puts it.
+            let cut = compress("bzip2", &noise(60_000))?[..860].to_vec();
+            Ok([vec![0; 4096 - cut.len()], cut].concat())
+        })
+        .panics(),
         breaks("checksum_of_xz", |_| {
             let packed = compress("xz", &first()?)?;
             // The index and the footer are the last 28 bytes or so; the block's CRC32 precedes them.
