@@ -30,10 +30,6 @@ use kernel::{
     str::BStr, //
 };
 
-#[cfg(CONFIG_INITRAMFS_MOUNT_KUNIT_TEST)]
-#[path = "initramfs_mount_test.rs"]
-mod test;
-
 const __LOG_PREFIX: &[u8] = b"initramfs_mount\0";
 
 /// What the transaction asks of the kernel; tests put a fake in its place.
@@ -55,7 +51,7 @@ trait Ops {
     fn chdir(&self) -> Result;
     /// Makes the working directory the root.
     fn chroot(&self) -> Result;
-    /// Unpacks the archives, and returns whether all of it is there.
+    /// Unpacks the archives, and returns whether they are whole.
     fn unpack(&self) -> bool;
     /// Returns whether there is such a file.
     fn holds(&self, path: &CStr) -> bool;
@@ -138,11 +134,12 @@ impl<O: Ops> Drop for Prepared<'_, O> {
 }
 
 /// Unpacks the archives into a root mount, and makes it the root if they are whole and hold
-/// `rdinit`. Returns the options that it has then, and otherwise `None`: there is no root mount.
+/// `rdinit`. Returns the options that it has then, and otherwise `None`: there is no root mount,
+/// unless it could not be taken away, which has been said.
 ///
 /// # Errors
 ///
-/// Those of [`prepare`]. There is no root mount then, either.
+/// Those of [`prepare`]. For the root mount, the same holds as for `None`.
 fn transaction<'a, O: Ops>(
     ops: &'a O,
     fs_type: &CStr,
@@ -213,7 +210,8 @@ fn text(string: &CStr) -> &BStr {
 }
 
 /// Unpacks the archives into a mount of their own and makes it the root. Returns whether that is
-/// so now; otherwise everything is as it was.
+/// so now; otherwise everything is as it was, unless the log says that the mount could not be taken
+/// away.
 ///
 /// # Safety
 ///
@@ -229,7 +227,8 @@ unsafe extern "C" fn initramfs_mount(
     let [fs_type, options, rdinit] =
         [fs_type, options, rdinit].map(|string| unsafe { CStr::from_char_ptr(string) });
     // INVARIANT: The caller promises that nobody else unpacks.
-    // SAFETY: The caller is `__init` code.
+    // SAFETY: The caller is `__init` code, and what is made here is dropped before this returns to
+    // it, with init memory still there and in the same task.
     let kernel = Kernel(unsafe { InitSyscalls::new() });
 
     match transaction(&kernel, fs_type, options, rdinit) {
@@ -240,3 +239,7 @@ unsafe extern "C" fn initramfs_mount(
         Ok(None) | Err(_) => false,
     }
 }
+
+#[cfg(CONFIG_INITRAMFS_MOUNT_KUNIT_TEST)]
+#[path = "initramfs_mount_test.rs"]
+mod test;
