@@ -37,14 +37,14 @@ impl<'a> PrivateFs<'a> {
     /// `ENOMEM`.
     #[inline]
     pub fn enter(init: &'a InitSyscalls) -> Result<Self> {
-        let shared = Self::current(init);
+        let shared = NonNull::new(Self::current(init)).ok_or(EINVAL)?;
         // SAFETY: What the task works with is valid, by the invariant of `InitSyscalls` or by that
         // of another `PrivateFs`. `copy_fs_struct()` takes its lock, so that others may use it.
-        let own = unsafe { bindings::copy_fs_struct(shared) };
+        let own = unsafe { bindings::copy_fs_struct(shared.as_ptr()) };
         // INVARIANT: `copy_fs_struct()` returns a new object with one user, its caller. `shared`
         // is as it was: the exchange leaves the count of its users alone.
         let fs = Self {
-            shared: NonNull::new(shared).ok_or(EINVAL)?,
+            shared,
             own: NonNull::new(own).ok_or(ENOMEM)?,
             init,
         };
@@ -66,9 +66,11 @@ impl<'a> PrivateFs<'a> {
     #[inline]
     pub fn publish(&self) {
         let own = self.own.as_ptr();
-        // SAFETY: Both are valid by the type invariants. Only the current task, which is here,
-        // changes the paths of `own`. The two functions take references of their own on them, and
-        // the lock of `shared`.
+        // SAFETY: Both are valid by the type invariants. The paths of `own` are read without its
+        // lock, since nobody changes them meanwhile: the current task is here, and pivot_root(2),
+        // which changes those of all tasks, is for user processes, of which none runs before init
+        // memory is freed but helpers, which wait for the initramfs. The two functions take
+        // references of their own on the paths, and the lock of `shared`.
         unsafe {
             bindings::set_fs_root(self.shared.as_ptr(), &(*own).root);
             bindings::set_fs_pwd(self.shared.as_ptr(), &(*own).pwd);
