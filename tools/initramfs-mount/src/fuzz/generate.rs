@@ -47,7 +47,8 @@ struct Entry {
 enum Kind {
     Dir,
     File,
-    FileWithSum,
+    /// With a checksum, right or wrong.
+    FileWithSum(bool),
     Symlink,
     /// A symlink to the folder that it is in: what follows may go through it.
     LinkToDir,
@@ -269,11 +270,13 @@ impl Member {
 
 impl Entry {
     fn new(rng: &mut Rng, dirs: &[String], number: usize) -> Self {
-        let kinds = [Kind::Dir, Kind::FileWithSum, Kind::Symlink, Kind::LinkToDir, Kind::HardLinks];
+        let kinds =
+            [Kind::Dir, Kind::FileWithSum(true), Kind::Symlink, Kind::LinkToDir, Kind::HardLinks];
         let nodes = [0o010644, 0o020644, 0o060644, 0o140644].map(Kind::Node);
         let kind = match rng.u8(..12) {
             0..=5 => Kind::File,
             6 => choose(rng, &nodes),
+            7 if rng.u8(..4) == 0 => Kind::FileWithSum(false),
             _ => choose(rng, &kinds),
         };
         let dir = &dirs[rng.usize(..dirs.len())];
@@ -302,7 +305,7 @@ impl Entry {
         match self.kind {
             Kind::Dir => archive.dir(name),
             Kind::File => archive.file(name, 0o755, &data),
-            Kind::FileWithSum => archive.file_with_sum(name, &data, true),
+            Kind::FileWithSum(right) => archive.file_with_sum(name, &data, right),
             Kind::Symlink => archive.symlink(name, &"t".repeat(self.data.len.max(1))),
             Kind::LinkToDir => {
                 let dir = name.rsplit_once('/').map_or("", |(dir, _)| dir.trim_start_matches('.'));
