@@ -75,7 +75,6 @@ impl Boot {
             (Verdict::Broken(_), true) => "a broken archive is the root",
             (Verdict::Foreign, true) => "what is no archive is the root",
             (_, true) if claims => "what is the root is said to be broken",
-            (Verdict::Whole { .. }, false) if claims => "a whole archive is said to be broken",
             (Verdict::Broken(_), false) if !names_it => "the panic does not name the initramfs",
             _ => return None,
         };
