@@ -98,8 +98,20 @@ impl Tree {
         let (name, address) = who.unwrap_or_default();
         let dir = tempfile::tempdir()?;
         let mails = mails(dir.path(), series, &Identity(name.into(), address.into()))?;
-        let mut apply = self.git();
-        output(apply.args(["apply", "-R", "--whitespace=nowarn"]).arg(one(&mails)?)).map(drop)
+        let apply = |mail: &PathBuf, how: &[&str]| {
+            output(self.git().args(["apply", "--whitespace=nowarn"]).args(how).arg(mail))
+        };
+        // One at a time: of a file that one patch makes and another adds to, git would leave a part.
+        for (i, mail) in mails.iter().enumerate().rev() {
+            if let Err(e) = apply(mail, &["-R"]) {
+                // Those that are out already come back.
+                for mail in &mails[i + 1..] {
+                    apply(mail, &[])?;
+                }
+                return Err(e);
+            }
+        }
+        Ok(())
     }
 }
 
