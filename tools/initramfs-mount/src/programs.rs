@@ -45,8 +45,6 @@ type How = fn(&Run) -> Result<String>;
 /// A program, or something that is done with it.
 struct Program {
     group: &'static str,
-    /// Whether it is in `make test`, and not only in `make test-all`.
-    quick: bool,
     name: String,
     text: String,
     run: How,
@@ -69,30 +67,33 @@ struct Run<'a> {
     on: bool,
 }
 
-/// The groups, what they are for, whether they are in `make test`, and how one of their programs is run.
-const GROUPS: &[(&str, &str, bool, How)] = &[
-    ("container", "Containers in a small initramfs, and what pivot_root is for", true, |run| {
+/// The groups, what they are for, and how one of their programs is run.
+const GROUPS: &[(&str, &str, How)] = &[
+    ("container", "Containers in a small initramfs, and what pivot_root is for", |run| {
         run.in_small_initramfs()
     }),
-    ("leave", "Leaving for a disk", true, |run| run.leave()),
-    ("debian", "A whole Debian in its initramfs, systemd as /init", false, |run| run.in_debian()),
-    ("kexec", "kexec", true, |run| run.kexec()),
-    ("image", "Debian on a disk, with the images that its tools make", false, |run| run.image()),
-    ("virtme", "virtme-ng", true, |run| run.virtme()),
+    ("leave", "Leaving for a disk", |run| run.leave()),
+    ("debian", "A whole Debian in its initramfs, systemd as /init", |run| run.in_debian()),
+    ("kexec", "kexec", |run| run.kexec()),
+    ("image", "Debian on a disk, with the images that its tools make", |run| run.image()),
+    ("virtme", "virtme-ng", |run| run.virtme()),
 ];
+
+/// Those that `make test` leaves to `make test-all`.
+const SLOW: &[&str] = &["debian", "image"];
 
 /// What a group is for.
 pub fn heading(group: &str) -> &str {
-    GROUPS.iter().find(|(name, ..)| *name == group).map_or(group, |(_, heading, ..)| heading)
+    GROUPS.iter().find(|(name, ..)| *name == group).map_or(group, |(_, heading, _)| heading)
 }
 
 fn all() -> Result<Vec<Program>> {
     let mut all = Vec::new();
-    for (group, _, quick, run) in GROUPS {
+    for (group, _, run) in GROUPS {
         for file in archive::scripts(&format!("programs/{group}"))? {
             let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             if name != "lib" {
-                all.push(Program { group, quick: *quick, name, text: read(&file)?, run: *run });
+                all.push(Program { group, name, text: read(&file)?, run: *run });
             }
         }
     }
@@ -130,7 +131,7 @@ pub fn trials(
     for (position, program) in all()?.into_iter().enumerate().filter(|(_, program)| here(program)) {
         let program = Arc::new(program);
         for on in [true, false] {
-            if !everything && !program.quick {
+            if !everything && SLOW.contains(&program.group) {
                 continue;
             }
             let (program, outcomes) = (Arc::clone(&program), Arc::clone(outcomes));
