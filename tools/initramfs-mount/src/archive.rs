@@ -136,7 +136,7 @@ impl Archive {
     /// The scripts of a folder of this tool, in another folder.
     pub fn scripts(mut self, from: &str, to: &str) -> Result<Self> {
         self = self.dir(to);
-        for file in scripts(from)? {
+        for file in files(&paths::tool(from))? {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             self = self.file(&format!("{to}/{name}"), 0o755, read(&file)?.as_bytes());
         }
@@ -219,11 +219,6 @@ fn put(mut writer: newc::Writer<Vec<u8>>, data: &[u8]) -> Vec<u8> {
 /// The lines that say who it is, and leave its root with pivot_root.
 pub fn tell(name: &str) -> String {
     format!("export NAME={name}\nexec /guest/tell.sh")
-}
-
-/// The files in a folder of this tool.
-pub fn scripts(dir: &str) -> Result<Vec<PathBuf>> {
-    files(&paths::tool(dir))
 }
 
 /// Adds zeros up to a multiple of `size`.

@@ -5,9 +5,8 @@
 
 use crate::{
     apt,
-    archive::scripts,
     base::Base,
-    cmd::{hash, lock, make_dir, program, read, watch},
+    cmd::{files, hash, lock, make_dir, program, read, watch},
     kernel::DISTRIBUTION,
     paths,
 };
@@ -114,7 +113,9 @@ pub fn install(base: &Base, kernel: &Path) -> Result<PathBuf> {
     make_dir(&out)?;
     let made = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
     let mut inputs = vec![archive.clone(), kernel.to_owned(), mounts.clone()];
-    inputs.extend([scripts("guest")?, scripts("debian")?].concat());
+    for dir in ["guest", "debian"] {
+        inputs.extend(files(&paths::tool(dir))?);
+    }
     if made(&out.join("disk.img")) > inputs.iter().map(|path| made(path)).max().flatten() {
         return Ok(out);
     }

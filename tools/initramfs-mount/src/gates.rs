@@ -4,9 +4,9 @@
 
 use crate::{
     arch,
-    archive::{scripts, Archive},
+    archive::Archive,
     base::{git, Base, PRISTINE},
-    cmd::{elf, make_dir, output, program, read, read_bytes, watch, write},
+    cmd::{elf, files, make_dir, output, program, read, read_bytes, watch, write},
     harness::{Fixture, Seen},
     kernel::{Kernel, BISECT, BOOT, DEBIAN_13, DEBUG, GCC, INSTRUMENTED, OFF, TEST},
     kunit,
@@ -87,14 +87,14 @@ fn cargo(args: &[&str]) -> Result<()> {
 
 /// No module of this tool needs another one that needs it, in `src` or in a folder of it.
 fn modules() -> Result<()> {
-    let mut files = Vec::new();
+    let mut all = Vec::new();
     for dir in ["src", "src/situations", "src/fuzz"] {
-        for file in scripts(dir)? {
+        for file in files(&paths::tool(dir))? {
             let name = file.strip_prefix(paths::tool("src"))?.with_extension("");
-            files.push((name.to_string_lossy().into_owned(), read(&file)?));
+            all.push((name.to_string_lossy().into_owned(), read(&file)?));
         }
     }
-    let needs = cycles(&files)?;
+    let needs = cycles(&all)?;
     ensure!(needs.is_empty(), "modules need each other: {needs:?}");
     Ok(())
 }

@@ -14,9 +14,9 @@
 
 use crate::{
     arch,
-    archive::{self, noise, padded, Archive},
+    archive::{noise, padded, Archive},
     base::Base,
-    cmd::{lock, make_dir, output, program, read, read_bytes, script, write},
+    cmd::{files, lock, make_dir, output, program, read, read_bytes, script, write},
     containers, debian,
     disk::{copy, Disk},
     guest,
@@ -90,7 +90,7 @@ pub fn heading(group: &str) -> &str {
 fn all() -> Result<Vec<Program>> {
     let mut all = Vec::new();
     for (group, _, run) in GROUPS {
-        for file in archive::scripts(&format!("programs/{group}"))? {
+        for file in files(&paths::tool("programs").join(group))? {
             let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             if name != "lib" {
                 all.push(Program { group, name, text: read(&file)?, run: *run });
