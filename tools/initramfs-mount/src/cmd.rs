@@ -228,6 +228,15 @@ pub fn elf<'a>(file: &Path, bytes: &'a [u8]) -> Result<Elf<'a>> {
     Elf::parse(bytes).with_context(|| format!("{} is no ELF file", file.display()))
 }
 
+/// The size of a section of an ELF file, or 0 if it has none of that name.
+pub fn section_size(file: &Path, name: &str) -> Result<u64> {
+    let bytes = read_bytes(file)?;
+    let elf = elf(file, &bytes)?;
+    let mut sections = elf.section_headers.iter();
+    let section = sections.find(|head| elf.shdr_strtab.get_at(head.sh_name) == Some(name));
+    Ok(section.map_or(0, |head| head.sh_size))
+}
+
 /// The files of a folder, always in the same order.
 pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     let files = fs::read_dir(dir).with_context(|| format!("can't read {}", dir.display()))?;

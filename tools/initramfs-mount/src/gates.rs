@@ -6,7 +6,7 @@ use crate::{
     arch,
     archive::Archive,
     base::{git, Base, PRISTINE},
-    cmd::{elf, files, make_dir, output, program, read, read_bytes, watch, write},
+    cmd::{elf, files, make_dir, output, program, read, read_bytes, section_size, watch, write},
     harness::{Fixture, Seen},
     kernel::{Kernel, BISECT, BOOT, DEBIAN_13, DEBUG, GCC, INSTRUMENTED, OFF, TEST},
     kunit,
@@ -325,7 +325,10 @@ fn undefined(object: &Path) -> Result<Vec<String>> {
 fn instrumented(fixture: &Fixture) -> Result<()> {
     fixture.machine(&BOOT)?;
     let dir = BOOT.dir(&fixture.base);
-    ensure!(has_section(&dir, ".orc_unwind")?, "objtool has not seen the component");
+    ensure!(
+        section_size(&dir.join(COMPONENT), ".orc_unwind")? > 0,
+        "objtool has not seen the component"
+    );
     let user_mode = kunit::build_user_mode(&fixture.base)?;
     is_sanitized(user_mode.parent().unwrap_or(&user_mode))
 }
@@ -341,17 +344,11 @@ pub fn instrumented_debug(fixture: &Fixture) -> Result<()> {
     }
     fixture.machine(&DEBUG)?;
     let dir = DEBUG.dir(&fixture.base);
-    ensure!(has_section(&dir, ".return_sites")?, "returns of the component stay as they are");
+    ensure!(
+        section_size(&dir.join(COMPONENT), ".return_sites")? > 0,
+        "returns of the component stay as they are"
+    );
     is_sanitized(&dir)
-}
-
-fn has_section(dir: &Path, wanted: &str) -> Result<bool> {
-    let object = dir.join(COMPONENT);
-    let bytes = read_bytes(&object)?;
-    let elf = elf(&object, &bytes)?;
-    Ok(elf.section_headers.iter().any(|section| {
-        elf.shdr_strtab.get_at(section.sh_name) == Some(wanted) && section.sh_size > 0
-    }))
 }
 
 fn is_sanitized(dir: &Path) -> Result<()> {

@@ -13,14 +13,13 @@ use crate::{
     apt,
     archive::{noise, Archive},
     base::Base,
-    cmd::{elf, files, lock, make_dir, output, program, read_bytes, script, write},
+    cmd::{files, lock, make_dir, output, program, read_bytes, script, section_size, write},
     disk, kunit,
     machine::complaint,
     paths,
 };
 use anyhow::{bail, ensure, Context, Result};
 use generate::Plan;
-use goblin::elf::SectionHeader;
 use oracle::{judge, Verdict};
 use std::{
     collections::BTreeMap,
@@ -216,14 +215,8 @@ impl HostRoot {
         let ballast = Archive::new().file("ballast", 0o644, &noise(1 << 20)).finish();
         let mut new = Self { dir, ballast, free: 0 };
         let boot = new.boot(kernel, &Archive::new().dir("dev").finish())?;
-        let bytes = read_bytes(kernel)?;
-        let elf = elf(kernel, &bytes)?;
-        // What has no size is there all the same.
-        let is_large = |head: &&SectionHeader| {
-            elf.shdr_strtab.get_at(head.sh_name) == Some(".lbss") && head.sh_size > 1 << 10
-        };
         ensure!(
-            !elf.section_headers.iter().any(|head| is_large(&head)),
+            section_size(kernel, ".lbss")? <= 1 << 10,
             "{} has data where kmemleak does not look",
             kernel.display()
         );
