@@ -94,6 +94,7 @@ pub fn unpack(package: &str, dir: &Path, log: &Path) -> Result<()> {
 
 /// Downloads a package into a folder.
 fn download(package: &str, dir: &Path, log: &Path) -> Result<PathBuf> {
+    make_dir(dir)?;
     debs(dir)?.iter().try_for_each(fs::remove_file)?;
     apt_get("deb", &["download"], package, dir, log)?;
     let missing = || format!("apt-get download left no package in {}", dir.display());

@@ -280,9 +280,9 @@ fn built_in(base: &Base) -> PathBuf {
 /// Writes that archive. What a disk is mounted on is there, too.
 fn write_built_in(base: &Base) -> Result<u64> {
     let bytes = Archive::telling("builtin")?
+        .hard_links(&["marker-builtin", "marker-link"], 0o644, b"")
         .dir("root")
         .char_device("dev/console", 5, 1)
-        .file("marker-builtin", 0o644, b"")
         .finish();
     write(&built_in(base), &bytes)?;
     Ok(hash(bytes))

@@ -416,6 +416,7 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
             if !base.own {
                 // These take checkouts of their own.
                 others.extend([
+                    fixture.trial("fresh_clone", |f| in_fresh_clone(&f.base)),
                     fixture.trial("fuzz::faults", |f| fuzz::faults::sweep(&f.base)),
                     fixture.trial("user_tree", |f| user_tree::with_virtme(&f.base)),
                 ]);
@@ -462,6 +463,18 @@ fn for_arch(arch: &str, base: &Base, what: &str) -> Result<()> {
     }
     let what = format!("{what} for {arch}, Linux {}", base.name);
     cmd::watch(&what, &base.log(&format!("{arch}.log")), &mut tool)
+}
+
+/// Has this program get the sources in a clone of this repo, with nothing in the cache.
+fn in_fresh_clone(base: &Base) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let clone = dir.path().join("clone");
+    cmd::output(base::git(&paths::top()).args(["clone", "-q", "."]).arg(&clone))?;
+    let mut tool = Command::new(env::current_exe()?);
+    tool.args(["--base", &base.name, "tree"]);
+    tool.env("TOP", &clone).env("XDG_CACHE_HOME", dir.path().join("cache"));
+    let what = format!("sources of Linux {} in a fresh clone", base.name);
+    cmd::watch(&what, &base.log("fresh-clone.log"), &mut tool)
 }
 
 /// Runs all of the programs, and writes the report.

@@ -139,10 +139,9 @@ fn tarball(base: &Base, log: &Path) -> Result<PathBuf> {
     }
     let dir = paths::cache().join("sources").join(&base.name);
     let tarball = dir.join(format!("usr/src/{package}.tar.xz"));
-    if tarball.is_file() {
-        return Ok(tarball);
+    if !tarball.is_file() {
+        apt::unpack(&package, &dir, log)?;
     }
-    apt::unpack(&package, &dir, log)?;
     ensure!(
         tarball.is_file(),
         "the package {package} has no {}: if Debian calls it otherwise now, change that name in tree.rs",
