@@ -20,7 +20,7 @@ TOOL := tools/initramfs-mount/target/debug/initramfs-mount
 RUN = TOP='$(CURDIR)' KDIR='$(KDIR)' CONFIG='$(CONFIG)' FLAVOUR='$(FLAVOUR)' CARGO='$(CARGO)' $(TOOL) --base $(BASE) $(if $(ARCH),--arch '$(ARCH)')
 
 .PHONY: help deps run test test-all report programs kernel kunit fuzz boot shell check bench series \
-	bisect deb deb-boot dist tree patch unpatch clean tool
+	bisect deb deb-boot dist tree refresh patch unpatch clean tool
 
 help:
 	@echo 'Targets, with BASE=6.12 unless given:'
@@ -67,6 +67,7 @@ help:
 	@echo '  bench   measure what the feature costs at boot, and what memory it takes to have'
 	@echo '          a root that can be left'
 	@echo '  tree    get the sources and patch them, in build/$$BASE/linux'
+	@echo '  refresh  bring commits of the series that you have changed there back into patches/'
 	@echo '  deps    install what is missing, and say why; ARGS=--all for test-all'
 	@echo '  clean   remove build/, outgoing/ and dist/'
 	@echo
@@ -86,7 +87,7 @@ test-all: tool
 report: tool
 	@$(RUN) report --bases '$(BASES)'
 
-kunit bench series bisect deb deb-boot dist tree patch unpatch deps: tool
+kunit bench series bisect deb deb-boot dist tree refresh patch unpatch deps: tool
 	@$(RUN) $@ $(ARGS)
 
 kernel: tool

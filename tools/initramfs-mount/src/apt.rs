@@ -3,7 +3,9 @@
 //! Debian packages, from the mirror that this machine's apt uses.
 
 use crate::{
-    cmd::{files, hash, lock, make_dir, output, program, read, watch, which, write, write_script},
+    cmd::{
+        files, hash, make_dir, make_once, output, program, read, watch, which, write, write_script,
+    },
     paths,
 };
 use anyhow::{ensure, Context, Result};
@@ -12,7 +14,6 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
-    sync::Mutex,
 };
 
 const NO_NETWORK: &str =
@@ -140,19 +141,14 @@ pub const DEBIAN_13: &str = "trixie";
 /// Unpacks packages of a release of Debian and what they depend on into a folder of the cache, which it
 /// returns. None is configured. This machine's Debian may have neither the architecture nor the versions.
 pub fn unpacked(suite: &str, arch: &str, packages: &[&str]) -> Result<PathBuf> {
-    let foreign = paths::cache().join("foreign");
     let name = format!("{suite}-{arch}-{:016x}", hash(packages));
-    let done = foreign.join(&name);
-    // Of tests that want the same, one is to fetch it.
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = lock(&ONE);
-    if done.is_dir() {
-        return Ok(done);
-    }
-    make_dir(&foreign)?;
-    let dir = tempfile::tempdir_in(&foreign).context("can't make a folder for packages")?;
-    let [own, tarball, root] =
-        ["own.sources", "root.tar", "root"].map(|name| dir.path().join(name));
+    let done = paths::cache().join("foreign").join(name);
+    make_once(&done, |root| unpack_all(suite, arch, packages, root))?;
+    Ok(done)
+}
+
+fn unpack_all(suite: &str, arch: &str, packages: &[&str], root: &Path) -> Result<()> {
+    let [own, tarball] = ["own.sources", "root.tar"].map(|name| root.with_file_name(name));
     // This machine's own suites may have newer packages.
     let all = sources(&[suite])?;
     let wanted = format!("Suites: {suite}\n");
@@ -168,22 +164,18 @@ pub fn unpacked(suite: &str, arch: &str, packages: &[&str]) -> Result<PathBuf> {
         .arg("--aptopt=Acquire::Check-Valid-Until \"false\"")
         .arg(suite)
         .args([&tarball, &own]);
-    let log = foreign.join(format!("{name}.log"));
+    let log = paths::cache().join("foreign.log");
     watch(&format!("getting packages of Debian {suite} for {arch}"), &log, &mut mmdebstrap)
         .context(format!("packages could not be fetched: {NO_NETWORK}"))?;
-    make_dir(&root)?;
+    make_dir(root)?;
     let mut tar = Command::new("tar");
-    tar.arg("-C").arg(&root).args(["--no-same-owner", "--exclude=./dev", "-xf"]).arg(&tarball);
+    tar.arg("-C").arg(root).args(["--no-same-owner", "--exclude=./dev", "-xf"]).arg(&tarball);
     output(&mut tar)?;
     if root.join("usr/lib64").is_dir() && !root.join("lib64").exists() {
         // The hook of Debian 12 does not know all architectures.
         symlink("usr/lib64", root.join("lib64"))?;
     }
-    // Another make may have been faster.
-    if fs::rename(&root, &done).is_err() {
-        ensure!(done.is_dir(), "can't make {}", done.display());
-    }
-    Ok(done)
+    Ok(())
 }
 
 /// Returns a program of Debian 13, which sees this machine's files but for those in `/usr`.

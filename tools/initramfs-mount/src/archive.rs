@@ -10,10 +10,10 @@ use anyhow::{ensure, Context, Result};
 use cpio::newc;
 use std::{
     fs,
-    io::Write,
+    io::{Seek, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 /// A cpio archive that is being made, entry by entry.
@@ -259,20 +259,14 @@ pub fn compress(how: &str, data: &[u8]) -> Result<Vec<u8>> {
         .iter()
         .find(|(name, ..)| *name == how)
         .with_context(|| format!("{how} is no way to compress that the kernel knows"))?;
-    let mut child = Command::new(program(name, package)?)
-        .args(*args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("can't run {name}"))?;
-    let mut input = child.stdin.take().context("there is no pipe to write to")?;
-    let data = data.to_owned();
-    let writer = std::thread::spawn(move || input.write_all(&data));
-    let done = child.wait_with_output()?;
-    ensure!(
-        done.status.success() && writer.join().is_ok_and(|written| written.is_ok()),
-        "{name} failed to compress an archive"
-    );
+    let mut input = tempfile::tempfile().context("can't make a file for an archive")?;
+    input.write_all(data)?;
+    input.rewind()?;
+    let mut command = Command::new(program(name, package)?);
+    let done = command.args(*args).stdin(input).output();
+    let done = done.with_context(|| format!("can't run {name}"))?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    ensure!(done.status.success(), "{name} failed to compress an archive: {}", said.trim());
     Ok(done.stdout)
 }
 

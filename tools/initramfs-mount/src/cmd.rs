@@ -280,6 +280,25 @@ pub fn make_dir(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))
 }
 
+/// Makes what others use, too, in a folder of its own, and then moves it to where it is wanted. What is
+/// there already stays.
+pub fn make_once(done: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = lock(&ONE_AT_A_TIME);
+    if done.exists() {
+        return Ok(());
+    }
+    let parent = done.parent().unwrap_or(Path::new("/"));
+    make_dir(parent)?;
+    let dir = tempfile::tempdir_in(parent)
+        .with_context(|| format!("can't make a folder in {}", parent.display()))?;
+    let new = dir.path().join("new");
+    make(&new)?;
+    // Another make may have been faster.
+    let moved = fs::rename(&new, done).with_context(|| format!("can't make {}", done.display()));
+    moved.or_else(|e| if done.exists() { Ok(()) } else { Err(e) })
+}
+
 /// Reads a text file.
 pub fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))

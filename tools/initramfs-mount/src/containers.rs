@@ -2,7 +2,7 @@
 
 //! Containers for OCI runtimes.
 
-use crate::{archive::Archive, cmd::read, paths};
+use crate::{archive::Archive, paths};
 use anyhow::Result;
 use serde_json::json;
 
@@ -21,8 +21,8 @@ pub fn add(mut archive: Archive) -> Result<Archive> {
         archive = archive.file(&format!("{dir}/config.json"), 0o644, config.as_bytes());
     }
     for script in ["inside", "escape"] {
-        let text = read(&paths::tool(&format!("guest/{script}.sh")))?;
-        archive = archive.file(&format!("c/rootfs/{script}"), 0o755, text.as_bytes());
+        let from = paths::tool(&format!("guest/{script}.sh"));
+        archive = archive.copy(&from, &format!("c/rootfs/{script}"))?;
     }
     archive.file("host-file", 0o644, b"").add_busybox("c/rootfs/")
 }

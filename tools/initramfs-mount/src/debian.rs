@@ -6,11 +6,11 @@
 use crate::{
     apt,
     base::Base,
-    cmd::{files, hash, lock, make_dir, program, read, watch},
+    cmd::{files, hash, lock, make_dir, make_once, program, read, watch, write},
     kernel::DISTRIBUTION,
     paths,
 };
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::{
     env,
     ffi::OsString,
@@ -74,27 +74,22 @@ pub fn archive() -> Result<PathBuf> {
     let hash = hash((&packages, LEFT_OUT, read(&customize)?));
     let dir = paths::cache().join("debian");
     let archive = dir.join(format!("{codename}-{hash:016x}.cpio"));
-    if archive.is_file() {
-        return Ok(archive);
-    }
-    make_dir(&dir)?;
-    let half = archive.with_extension("half");
-    let sources = tempfile::Builder::new().suffix(".sources").tempfile()?;
-    fs::write(sources.path(), apt::sources(&[])?)?;
-
-    let mut mmdebstrap = Command::new(program("mmdebstrap", "mmdebstrap")?);
-    mmdebstrap
-        .env("ARCHIVE", &half)
-        .env("VERSIONS", archive.with_extension("versions"))
-        .args(["--variant=essential", "--format=null"])
-        .arg(format!("--include={}", packages.join(",")))
-        .args(LEFT_OUT.iter().map(|dir| format!("--dpkgopt=path-exclude=/usr/share/{dir}/*")))
-        .arg(format!("--customize-hook={}", customize.display()))
-        .args([codename.as_str(), "-"])
-        .arg(sources.path());
-    let log = paths::cache().join("debian.log");
-    watch(&format!("making a small Debian {codename}"), &log, &mut mmdebstrap)?;
-    fs::rename(&half, &archive).with_context(|| format!("can't write {}", archive.display()))?;
+    make_once(&archive, |new| {
+        let sources = new.with_extension("sources");
+        write(&sources, apt::sources(&[])?)?;
+        let mut mmdebstrap = Command::new(program("mmdebstrap", "mmdebstrap")?);
+        mmdebstrap
+            .env("ARCHIVE", new)
+            .env("VERSIONS", archive.with_extension("versions"))
+            .args(["--variant=essential", "--format=null"])
+            .arg(format!("--include={}", packages.join(",")))
+            .args(LEFT_OUT.iter().map(|dir| format!("--dpkgopt=path-exclude=/usr/share/{dir}/*")))
+            .arg(format!("--customize-hook={}", customize.display()))
+            .args([codename.as_str(), "-"])
+            .arg(sources);
+        let log = paths::cache().join("debian.log");
+        watch(&format!("making a small Debian {codename}"), &log, &mut mmdebstrap)
+    })?;
     Ok(archive)
 }
 

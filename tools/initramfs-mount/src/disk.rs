@@ -4,16 +4,16 @@
 
 use crate::{
     archive::Archive,
-    cmd::{make_dir, output, program},
+    cmd::{output, program},
 };
 use anyhow::{Context, Result};
-use std::{fs, path::Path, process::Command};
+use std::{path::Path, process::Command};
 
 /// A file system image that holds a small system.
 pub struct Disk<'a> {
     pub fs: &'a str,
     pub mib: u32,
-    /// A program of it, and the script that this is.
+    /// A program of it, and the lines of the script that this is.
     pub init: (&'a str, &'a str),
 }
 
@@ -35,15 +35,7 @@ impl Disk<'_> {
     }
 }
 
-/// Puts a small system into a folder, with a script as a program of it.
-pub fn system(root: &Path, name: &str, script: &str) -> Result<()> {
-    let archive = Archive::system()?.dir("sbin").dir("initrd");
-    archive.file(name, 0o755, script.as_bytes()).unpack(root)
-}
-
-/// Copies a file, with the folders that it is in.
-pub fn copy(from: &Path, to: &Path) -> Result<()> {
-    make_dir(to.parent().unwrap_or(Path::new("/")))?;
-    fs::copy(from, to).with_context(|| format!("can't copy {}", from.display()))?;
-    Ok(())
+/// Puts a small system into a folder, with the lines of a script as a program of it.
+pub fn system(root: &Path, name: &str, lines: &str) -> Result<()> {
+    Archive::system()?.dir("sbin").dir("initrd").script(name, lines).unpack(root)
 }

@@ -6,7 +6,7 @@ use crate::{
     arch,
     archive::Archive,
     base::{git, Base, PRISTINE},
-    cmd::{elf, files, make_dir, output, program, read, read_bytes, section_size, watch, write},
+    cmd::{elf, make_dir, output, program, read, read_bytes, section_size, watch, write},
     harness::{Fixture, Seen},
     kernel::{Kernel, BISECT, BOOT, DEBIAN_13, DEBUG, GCC, INSTRUMENTED, OFF, TEST},
     kunit,
@@ -60,10 +60,14 @@ pub const GATES: &[Gate] = &[
         cargo(&["clippy", "-q", "--all-targets", "--", "-D", "warnings"])
     }),
     ("host_tests", When::Host, |_| cargo(&["test", "-q"])),
-    ("host_modules", When::Host, |_| modules()),
     ("host_scripts", When::Host, |_| shellcheck()),
     ("rustfmt", When::Always, rustfmt),
     ("patch_and_unpatch", When::Ours, |fixture| user_tree::check(&fixture.base)),
+    ("refresh", When::Ours, |fixture| {
+        let changed = series::refresh(&fixture.base)?;
+        ensure!(changed.is_empty(), "what has not been changed comes back as another: {changed:?}");
+        Ok(())
+    }),
     ("checkpatch", When::Mailed, checkpatch),
     ("kernel_doc", When::Mailed, kernel_doc),
     ("sphinx", When::Mailed, sphinx),
@@ -83,60 +87,6 @@ fn cargo(args: &[&str]) -> Result<()> {
     let what = format!("cargo {}", args[0]);
     let log = paths::top().join("build/logs").join(format!("cargo-{}.log", args[0]));
     watch(&what, &log, cargo.current_dir(paths::tool("")).args(args))
-}
-
-/// No module of this tool needs another one that needs it, in `src` or in a folder of it.
-fn modules() -> Result<()> {
-    let mut all = Vec::new();
-    for dir in ["src", "src/situations", "src/fuzz"] {
-        for file in files(&paths::tool(dir))? {
-            let name = file.strip_prefix(paths::tool("src"))?.with_extension("");
-            all.push((name.to_string_lossy().into_owned(), read(&file)?));
-        }
-    }
-    let needs = cycles(&all)?;
-    ensure!(needs.is_empty(), "modules need each other: {needs:?}");
-    Ok(())
-}
-
-/// Which of these files need each other: a name and a text each, such as `fuzz/mod`.
-fn cycles(files: &[(String, String)]) -> Result<Vec<(String, String)>> {
-    let uses = regex::Regex::new(r"\b(crate|super)::(?:\{([^;]*)\};|(\w+|\*))")?;
-    // What is in braces belongs to the module before them.
-    let items = regex::Regex::new(r"::\{[^}]*\}|::[\w*]+")?;
-    let declares = regex::Regex::new(r"(?m)^(?:pub(?:\(\w+\))? )?mod (\w+);")?;
-    let mut needs = Vec::new();
-    for (name, text) in files.iter().filter(|(name, _)| name != "main") {
-        let folder = name.split_once('/').map(|(folder, _)| folder);
-        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
-        for found in uses.captures_iter(text) {
-            let words = found.get(2).or(found.get(3)).map_or("", |found| found.as_str());
-            let words = items.replace_all(words, "");
-            for word in words.split(',').map(str::trim).filter(|word| !word.is_empty()) {
-                needs.push(match folder.filter(|_| &found[1] == "super") {
-                    Some(folder) => {
-                        let beside = format!("{folder}/{word}");
-                        let is_file = files.iter().any(|(name, _)| *name == beside);
-                        (name.clone(), if is_file { beside } else { format!("{folder}/mod") })
-                    }
-                    // What a folder needs of others, its files need together.
-                    None => (folder.unwrap_or(name).to_owned(), word.to_owned()),
-                });
-            }
-        }
-        let parts = declares.captures_iter(text).map(|found| found[1].to_owned());
-        let parts = parts.filter_map(|part| Some(format!("{}/{part}", folder?)));
-        needs.extend(parts.map(|part| (name.clone(), part)));
-    }
-    loop {
-        // One that needs nothing more is in no cycle.
-        let left = needs.len();
-        let waiting: BTreeSet<_> = needs.iter().map(|(name, _)| name.clone()).collect();
-        needs.retain(|(_, needed)| waiting.contains(needed));
-        if needs.len() == left {
-            return Ok(needs);
-        }
-    }
 }
 
 /// The scripts that run in guests are as shellcheck wants them.
@@ -553,27 +503,4 @@ fn boots(base: &Base, kernel: &Kernel, on: bool) -> Result<()> {
         seen.is_rootfs("archive", base.has_nullfs())?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn modules_that_need_each_other_are_found() -> Result<()> {
-        let of = |texts: &[(&str, &str)]| {
-            let owned = texts.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
-            Ok::<_, anyhow::Error>(!cycles(&owned.collect::<Vec<_>>())?.is_empty())
-        };
-        assert!(!of(&[("a", "use crate::{b::{c, d}, e};"), ("b", "use crate::e;"), ("e", "")])?);
-        assert!(of(&[("a", "use crate::b;"), ("b", "use crate::{c::d, a::e};"), ("c", "")])?);
-        let table = "pub mod x;\nmod y;\nuse y::Z;";
-        assert!(!of(&[("f/mod", table), ("f/x", "use super::y::*;"), ("f/y", "")])?);
-        for back in ["use super::*;", "use super::{y::*, item};", "use super::item;"] {
-            assert!(of(&[("f/mod", table), ("f/x", back), ("f/y", "")])?, "{back}");
-        }
-        // As one module to all others.
-        assert!(of(&[("f/mod", "mod x;"), ("f/x", "use crate::a;"), ("a", "use crate::f;")])?);
-        Ok(())
-    }
 }

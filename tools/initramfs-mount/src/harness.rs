@@ -6,10 +6,11 @@
 use crate::{
     archive::tell,
     base::Base,
-    cmd::{lock, script},
+    cmd::{lock, write},
     disk::Disk,
     kernel::Kernel,
     machine::{Boot, Machine, ROOT_MOUNT},
+    paths,
 };
 use anyhow::{bail, Context, Error, Result};
 use libtest_mimic::{Failed, Trial};
@@ -57,18 +58,26 @@ impl<K: Eq + Hash, V: Clone> MadeOnce<K, V> {
 /// What has failed until now, a line each.
 static FAILED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Keeps the first line of an error for the end, which is hours after it, and returns all of it.
+/// Keeps an error in a file, and its first line for the end, which is hours after it. Returns all of it.
 pub fn failed(name: &str, error: &Error) -> String {
-    let error = format!("{error:#}");
-    let brief = error.lines().next().unwrap_or_default();
+    let mut error = format!("{error:#}");
+    let brief = error.lines().next().unwrap_or_default().to_owned();
+    let file = paths::top().join("build/logs/failed").join(name);
+    if let Err(e) = write(&file, &error) {
+        error += &format!("\n{e:#}");
+    }
     lock(&FAILED).push(format!("{name}: {brief}"));
     error
 }
 
 /// Prints what `failed` has kept.
 pub fn print_failed() {
-    for brief in lock(&FAILED).iter() {
+    let failed = lock(&FAILED);
+    for brief in failed.iter() {
         println!("failed: {brief}");
+    }
+    if !failed.is_empty() {
+        println!("All that was said is in build/logs/failed/.");
     }
 }
 
@@ -118,12 +127,15 @@ impl Fixture {
         })
     }
 
+    /// A disk with a small system, the init of which runs these lines.
+    pub fn disk_running(&self, name: &str, lines: &str) -> Result<PathBuf> {
+        let disk = Disk { fs: "ext4", mib: 16, init: ("sbin/init", lines) };
+        self.image(name, |image| disk.make(image, |_| Ok(())))
+    }
+
     /// A disk that reports, as `disk`.
     pub fn disk(&self) -> Result<PathBuf> {
-        self.image("disk.img", |image| {
-            let disk = Disk { fs: "ext4", mib: 16, init: ("sbin/init", &script(&tell("disk"))) };
-            disk.make(image, |_| Ok(()))
-        })
+        self.disk_running("disk.img", &tell("disk"))
     }
 
     /// A test of this base.

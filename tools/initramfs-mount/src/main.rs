@@ -87,6 +87,8 @@ enum Task {
     Patch,
     /// Take the series out of a tree of your own, KDIR=
     Unpatch,
+    /// Bring commits of the series, changed in build/<base>/linux, back into patches/
+    Refresh,
     /// Write patches for distributions, and how to use them
     Dist,
     /// Build and boot each commit of the series
@@ -244,9 +246,16 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             }
         }
         Task::Fuzz(options) => fuzz::run(&base()?, options)?,
-        Task::Series(options) => outgoing::mail(&base()?, options)?,
+        Task::Series(options) => outgoing::series(&base()?, options)?,
         Task::Patch => user_tree::patch()?,
         Task::Unpatch => user_tree::unpatch()?,
+        Task::Refresh => {
+            let base = base()?;
+            base.lock()?;
+            for file in series::refresh(&base)? {
+                println!("{}", file.display());
+            }
+        }
         Task::Dist => outgoing::distribute()?,
         Task::Bisect => gates::bisect(&*fixture()?)?,
         Task::Deb => {

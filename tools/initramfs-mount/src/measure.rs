@@ -5,8 +5,7 @@
 
 use crate::{
     archive::{noise, Archive},
-    cmd::{script, Progress},
-    disk::Disk,
+    cmd::Progress,
     harness::Fixture,
     kernel::BOOT,
     machine::{Boot, Machine},
@@ -76,10 +75,7 @@ pub struct Memory {
 /// If the initramfs is not left, or does not give its memory back where it should.
 pub fn memory(fixture: &Fixture) -> Result<Vec<Memory>> {
     let progress = Progress::new(&format!("measuring memory on {}", fixture.base.name));
-    let disk = fixture.image("measured.img", |image| {
-        let init = script("exec /guest/measure_after.sh");
-        Disk { fs: "ext4", mib: 16, init: ("sbin/init", &init) }.make(image, |_| Ok(()))
-    })?;
+    let disk = fixture.disk_running("measured.img", "exec /guest/measure_after.sh")?;
     let archive = Archive::running("measure")?.file("ballast", 0o644, &noise(ARCHIVE << 20));
     let archive = archive.finish();
     let ways = WAYS.map(|(way, title)| -> Result<Memory> {

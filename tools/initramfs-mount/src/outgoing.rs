@@ -42,7 +42,7 @@ pub struct Options {
 }
 
 /// Leaves a cover letter and the patches in `outgoing/<base>`, from the one who runs this.
-pub fn mail(base: &Base, options: &Options) -> Result<()> {
+pub fn series(base: &Base, options: &Options) -> Result<()> {
     ensure!(!base.own, "KDIR= has no series of ours: use BASE=");
     let who = Identity::of(&paths::top()).context(NO_IDENTITY)?;
     tree::prepare(base)?;

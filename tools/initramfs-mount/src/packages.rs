@@ -56,7 +56,7 @@ pub fn build(base: &Base) -> Result<Vec<PathBuf>> {
 }
 
 /// Builds packages of the kernel that is booted in tests.
-pub fn build_small(base: &Base) -> Result<Vec<PathBuf>> {
+pub fn build_for_test(base: &Base) -> Result<Vec<PathBuf>> {
     BOOT.build(base)?;
     DEB.start(base)?;
     let (toolchain, dir) = (Toolchain::find()?, DEB.dir(base));

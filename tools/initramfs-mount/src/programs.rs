@@ -16,9 +16,9 @@ use crate::{
     arch,
     archive::{noise, padded, Archive},
     base::Base,
-    cmd::{files, lock, make_dir, output, program, read, read_bytes, script, write},
+    cmd::{files, lock, output, program, read, read_bytes, write},
     containers, debian,
-    disk::{copy, Disk},
+    disk::Disk,
     guest,
     harness::{Fixture, Seen},
     kernel::{Kernel, BOOT, DISTRIBUTION},
@@ -29,7 +29,7 @@ use anyhow::{bail, ensure, Context, Result};
 use libtest_mimic::Trial;
 use std::{
     collections::BTreeSet,
-    fs::File,
+    fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
     process::Command,
@@ -284,8 +284,8 @@ impl Run<'_> {
         let run = Run { on, ..*self };
         run.boot(|| {
             let disk = self.fixture.image("arrive.img", |image| {
-                let init = script("exec /guest/arrive.sh");
-                let disk = Disk { fs: "ext4", mib: 64, init: ("sbin/init", &init) };
+                let init = ("sbin/init", "exec /guest/arrive.sh");
+                let disk = Disk { fs: "ext4", mib: 64, init };
                 disk.make(image, |root| add_mounts(Archive::new(), "")?.unpack(root))
             })?;
             let archive = Archive::system()?
@@ -310,7 +310,7 @@ impl Run<'_> {
             let group = self.program.group;
             let together = all()?.into_iter().filter(|program| program.group == group);
             let names: Vec<_> = together.map(|program| program.name).collect();
-            self.debian(&names.join(","))
+            self.debian(self.machine(&DISTRIBUTION)?, &names.join(","), &[])
         })?;
         self.part(&boot)
     }
@@ -334,15 +334,10 @@ impl Run<'_> {
         self.part(&boot)
     }
 
-    /// A machine with the small Debian as its initramfs, and a disk.
-    fn debian(&self, programs: &str) -> Result<Machine> {
-        self.debian_in(self.machine(&DISTRIBUTION)?, programs, &[])
-    }
-
-    /// The same on another kernel, with the archive of its modules.
-    fn debian_in(&self, machine: Machine, programs: &str, modules: &[u8]) -> Result<Machine> {
+    /// A machine with the small Debian as its initramfs, with the archive of its kernel's modules, and a disk.
+    fn debian(&self, machine: Machine, programs: &str, modules: &[u8]) -> Result<Machine> {
         let initrd = self.fixture.image("debian.cpio", |initrd| {
-            copy(&debian::archive()?, initrd)?;
+            fs::copy(debian::archive()?, initrd)?;
             let mut file = File::options().append(true).open(initrd)?;
             file.write_all(&debian_addition()?.finish())?;
             Ok(file.write_all(modules)?)
@@ -425,7 +420,6 @@ impl Run<'_> {
 
     fn virtme(&self) -> Result<String> {
         let log = self.log();
-        make_dir(log.parent().unwrap_or(Path::new("/")))?;
         let kernel = self.fixture.machine(&BOOT)?.kernel;
         let feature = format!("initramfs_mount={}", u8::from(self.on));
         if self.program.name == "shell" {
@@ -479,7 +473,7 @@ fn as_free_as(seen: &Seen, stock: &Seen, slack: u64) -> Result<()> {
 /// Boots the kernel of a Debian package from a disk that the package has been unpacked to, and with
 /// an archive.
 pub fn packages(fixture: &Fixture) -> Result<()> {
-    let built = packages::build_small(&fixture.base)?;
+    let built = packages::build_for_test(&fixture.base)?;
     let image = packages::named(&built, "linux-image-").next();
     let package = image.context("there is no package linux-image-*")?;
     let unpack = |root: &Path| {
@@ -492,8 +486,8 @@ pub fn packages(fixture: &Fixture) -> Result<()> {
     let kernel = kernel.filter(|path| path.to_string_lossy().contains("/vmlinuz-")).max();
     let kernel = kernel.context("the package has no kernel")?;
     let disk = fixture.image("package.img", |image| {
-        let init = script("exec /guest/debian_package.sh");
-        Disk { fs: "ext4", mib: 128, init: ("sbin/init", &init) }.make(image, unpack)
+        let init = ("sbin/init", "exec /guest/debian_package.sh");
+        Disk { fs: "ext4", mib: 128, init }.make(image, unpack)
     })?;
     let machine = Machine::new(&kernel).append("root=/dev/vda");
     let machine = Machine { disk: Some(disk), ..machine };
@@ -544,7 +538,7 @@ pub fn installed(fixture: &Fixture) -> Result<()> {
             let feature = format!("initramfs_mount={}", u8::from(on));
             let boot = run.boot(|| {
                 let machine = machine.clone().append(&feature);
-                run.debian_in(machine, &INSTALLED.join(","), &modules)
+                run.debian(machine, &INSTALLED.join(","), &modules)
             })?;
             ensure!(
                 boot.console.contains(ROOT_MOUNT) == on,

@@ -116,6 +116,8 @@ const HOST_PACKAGES: &[&str] = &[
     "runc",
     "crun",
     "bubblewrap",
+    "charliecloud-runtime",
+    "iproute2",
     "util-linux",
     "busybox-static",
     "klibc-utils",

@@ -4,11 +4,15 @@
 
 use crate::{
     base::{git, Base, PRISTINE},
-    cmd::{output, read},
+    cmd::{output, read, write},
     paths,
 };
 use anyhow::{ensure, Context, Result};
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// What to say where nobody's name will do.
 pub const NO_IDENTITY: &str =
@@ -38,6 +42,8 @@ impl Identity {
 /// One patch: what changes in files that the base has, and whole new files.
 pub struct Patch {
     pub message: String,
+    /// Where the diff is that is not made of new files.
+    file: PathBuf,
     diff: String,
     /// Names of the new files.
     pub new: Vec<String>,
@@ -61,12 +67,13 @@ impl Patch {
                 let text = read(&patches.join(format!("{name}.msg")))?;
                 let (files, message): (Vec<&str>, Vec<&str>) =
                     text.lines().partition(|line| line.starts_with("New-file: "));
-                let diffs = [base.patches(), patches.join("common")]
+                let [own, common] = [base.patches(), patches.join("common")]
                     .map(|dir| dir.join(format!("{name}.diff")));
-                let diff = diffs.iter().find(|diff| diff.is_file());
+                let file = if common.is_file() { common } else { own };
                 let mut patch = Self {
                     message: format!("{}\n", message.join("\n").trim_end()),
-                    diff: diff.map_or(Ok(String::new()), |diff| read(diff))?,
+                    diff: if file.is_file() { read(&file)? } else { String::new() },
+                    file,
                     new: Vec::new(),
                 };
                 for line in files {
@@ -182,6 +189,65 @@ pub fn commit(
     }
     ensure!(!series.is_empty(), "there are no patches for {}", base.name);
     Ok(parent)
+}
+
+/// Brings commits of the series that somebody has changed in the sources of a base back into this repo: the
+/// diffs, and the new files. Returns the files here that are others now.
+///
+/// # Errors
+///
+/// If the commits are not those of the series, or there is something that would be lost.
+pub fn refresh(base: &Base) -> Result<Vec<PathBuf>> {
+    let series = Patch::series(base)?;
+    let (dir, range) = (base.sources.display(), format!("{PRISTINE}..HEAD"));
+    let commits = base.git(&["rev-list", "--reverse", &range])?;
+    let count = commits.lines().count();
+    ensure!(
+        count == series.len(),
+        "{dir} has {count} commits, and the series {} patches: change patches/{}/series first",
+        series.len(),
+        base.name
+    );
+    let dirty = base.git(&["status", "--porcelain", "--untracked-files=no"])?;
+    ensure!(dirty.is_empty(), "{dir} has changes that are in no commit:\n{}", dirty.trim_end());
+    let new: BTreeSet<_> = series.iter().flat_map(|patch| &patch.new).collect();
+    let but: Vec<_> = new.iter().map(|name| format!(":(exclude){name}")).collect();
+    let mut changed = Vec::new();
+    let mut keep = |file: &Path, text: &str| {
+        changed.push(file.to_owned());
+        write(file, text)
+    };
+    for (patch, commit) in series.iter().zip(commits.lines()) {
+        let message = base.git(&["log", "-1", "--format=%B", commit])?;
+        ensure!(
+            message.trim() == patch.message.trim(),
+            "commit {commit:.12} in {dir} has another message than \"{}\": change that in patches/*.msg",
+            patch.subject()
+        );
+        let parent = format!("{commit}^");
+        let mut diff = vec!["diff", &parent, commit, "--", "."];
+        diff.extend(but.iter().map(String::as_str));
+        let diff = base.git(&diff)?;
+        let lines = diff.lines().filter(|line| !line.starts_with("index "));
+        let diff: String = lines.map(|line| format!("{line}\n")).collect();
+        let who = base.git(&["log", "-1", "--format=%an <%ae>", commit])?;
+        let diff = diff.replace(who.trim(), "@MAINTAINER@");
+        let old = if patch.file.is_file() { read(&patch.file)? } else { String::new() };
+        // On another base, a diff may have its places elsewhere.
+        let is_place = |line: &&str| line.starts_with("@@ ");
+        let [old, new] = [&old, &diff].map(|diff| diff.lines().filter(|line| !is_place(line)));
+        if !old.eq(new) {
+            keep(&patch.file, &diff)?;
+        }
+    }
+    for name in new {
+        let (file, text) = (paths::top().join(name), base.git(&["show", &format!("HEAD:{name}")])?);
+        if read(&file)? != text {
+            keep(&file, &text)?;
+        }
+    }
+    base.git(&["branch", "-q", "-f", "series", "HEAD"])?;
+    Ok(changed)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use std::{
     sync::Mutex,
 };
 
-/// What the sources and the kernels of a base take, in MiB.
+/// What the sources and the kernel that is booted take, in MiB.
 const SPACE_MIB: u64 = 4000;
 
 /// Makes the patched tree of a base, or brings it up to date. Files that are as they should be keep
@@ -92,7 +92,7 @@ fn unpack(base: &Base) -> Result<()> {
         >> 20;
     ensure!(
         free >= SPACE_MIB,
-        "{} has room for {free} MiB, and the sources and kernels of a base take {SPACE_MIB}: make \
+        "{} has room for {free} MiB, and the sources and a kernel take {SPACE_MIB}: make \
          room, or clone this repo to where there is some",
         paths::top().display()
     );

@@ -64,13 +64,14 @@ impl Tree {
     /// Applies a series, or leaves all as it was.
     fn apply(&self, series: &[Patch], who: &Identity) -> Result<()> {
         let dir = tempfile::tempdir()?;
-        let mails = mails(dir.path(), series, who)?;
+        // Of one file, git applies all or nothing.
+        let all = dir.path().join("all");
+        write(&all, series.iter().map(|patch| patch.mail(who)).collect::<String>())?;
         if !self.is_git {
-            // Of one file, git applies all or nothing.
-            output(self.git().args(["apply", "--whitespace=nowarn"]).arg(one(&mails)?))?;
+            output(self.git().args(["apply", "--whitespace=nowarn"]).arg(all))?;
             return Ok(());
         }
-        let am = output(self.git().args(["am", "-q", "--whitespace=nowarn"]).args(mails));
+        let am = output(self.git().args(["am", "-q", "--whitespace=nowarn"]).arg(all));
         if am.is_err() {
             output(self.git().args(["am", "--abort"]))?;
         }
@@ -122,14 +123,6 @@ fn misfit(e: &anyhow::Error) -> String {
     let said = said.split_once(" failed: ").map_or(said.as_str(), |(_, said)| said);
     let lines = said.lines().filter(|line| !line.starts_with("hint:"));
     lines.take(6).map(|line| format!("\n  {line}")).collect()
-}
-
-/// Mails as one file.
-fn one(mails: &[PathBuf]) -> Result<PathBuf> {
-    let all = mails.iter().map(|mail| read(mail)).collect::<Result<String>>()?;
-    let path = mails.first().context("there are no patches")?.with_file_name("all");
-    write(&path, all)?;
-    Ok(path)
 }
 
 fn mails(dir: &Path, series: &[Patch], who: &Identity) -> Result<Vec<PathBuf>> {

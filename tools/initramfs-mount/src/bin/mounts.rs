@@ -5,51 +5,12 @@
 //!
 //! Each is a line `mount: ID PARENT DEVICE TYPE PATH`; the path of one that can't be reached is empty.
 
+use linux_raw_sys::general::{
+    __NR_listmount, __NR_statmount, mnt_id_req, statmount, STATMOUNT_FS_TYPE, STATMOUNT_MNT_BASIC,
+    STATMOUNT_MNT_POINT, STATMOUNT_SB_BASIC, STATX_MNT_ID_UNIQUE,
+};
 use rustix::fs::{statx, AtFlags, StatxFlags, CWD};
 use std::io::{Error, Result};
-
-/// `struct mnt_id_req` of `linux/mount.h`.
-#[repr(C)]
-struct Request {
-    size: u32,
-    spare: u32,
-    mnt_id: u64,
-    param: u64,
-}
-
-/// The begin of `struct statmount` of `linux/mount.h`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Head {
-    size: u32,
-    mnt_opts: u32,
-    mask: u64,
-    sb_dev_major: u32,
-    sb_dev_minor: u32,
-    sb_magic: u64,
-    sb_flags: u32,
-    fs_type: u32,
-    mnt_id: u64,
-    mnt_parent_id: u64,
-    mnt_id_old: u32,
-    mnt_parent_id_old: u32,
-    mnt_attr: u64,
-    mnt_propagation: u64,
-    mnt_peer_group: u64,
-    mnt_master: u64,
-    propagate_from: u64,
-    mnt_root: u32,
-    mnt_point: u32,
-    spare: [u64; 50],
-}
-
-const SYS_STATMOUNT: libc::c_long = 457;
-const SYS_LISTMOUNT: libc::c_long = 458;
-const STATMOUNT_SB_BASIC: u64 = 0x1;
-const STATMOUNT_MNT_BASIC: u64 = 0x2;
-const STATMOUNT_MNT_POINT: u64 = 0x10;
-const STATMOUNT_FS_TYPE: u64 = 0x20;
-const STATX_MNT_ID_UNIQUE: u32 = 0x4000;
 
 struct Mount {
     id: u64,
@@ -64,13 +25,14 @@ impl Mount {
         let param =
             STATMOUNT_SB_BASIC | STATMOUNT_MNT_BASIC | STATMOUNT_FS_TYPE | STATMOUNT_MNT_POINT;
         let mut answer = [0u64; 1024];
-        call(SYS_STATMOUNT, id, param, &mut answer)?;
+        call(__NR_statmount, id, param.into(), &mut answer)?;
         // SAFETY: The kernel has written a `struct statmount` to `answer`, which is larger and, as
-        // an array of u64, aligned for it. All bit patterns are valid for its fields.
-        let head = unsafe { *answer.as_ptr().cast::<Head>() };
+        // an array of u64, aligned for it. All bit patterns are valid for its fields. Nothing
+        // changes `answer` while `head` is used.
+        let head = unsafe { &*answer.as_ptr().cast::<statmount>() };
         let bytes: Vec<u8> = answer.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let string = |offset: u32| {
-            let bytes = bytes.get(size_of::<Head>() + offset as usize..);
+            let bytes = bytes.get(size_of::<statmount>() + offset as usize..);
             let bytes = bytes.unwrap_or_default().split(|byte| *byte == 0).next();
             String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
         };
@@ -79,7 +41,7 @@ impl Mount {
             parent: head.mnt_parent_id,
             device: (head.sb_dev_major, head.sb_dev_minor),
             fs_type: string(head.fs_type),
-            path: if head.mask & STATMOUNT_MNT_POINT != 0 {
+            path: if head.mask & u64::from(STATMOUNT_MNT_POINT) != 0 {
                 string(head.mnt_point)
             } else {
                 String::new()
@@ -90,19 +52,17 @@ impl Mount {
 
 /// Calls statmount(2) or listmount(2), neither of which the C library knows. Returns what it
 /// returned.
-fn call(number: libc::c_long, mnt_id: u64, param: u64, answer: &mut [u64]) -> Result<usize> {
-    let request = Request { size: size_of::<Request>() as u32, spare: 0, mnt_id, param };
+fn call(number: u32, mnt_id: u64, param: u64, answer: &mut [u64]) -> Result<usize> {
+    let size = size_of::<mnt_id_req>() as u32;
+    let request = mnt_id_req { size, spare: 0, mnt_id, param, mnt_ns_id: 0 };
     // One counts its room in bytes, the other in mounts.
-    let room = match number {
-        SYS_STATMOUNT => size_of_val(answer),
-        _ => answer.len(),
-    };
+    let room = if number == __NR_statmount { size_of_val(answer) } else { answer.len() };
     // SAFETY: `request` outlives the call and says its own size, so that the kernel reads no more.
     // statmount(2) writes `room` bytes at the most and listmount(2) `room` words, which is what
     // `answer` has; it is borrowed for the call, so that nothing else refers to it.
     let done = unsafe {
         let answer = answer.as_mut_ptr();
-        libc::syscall(number, &request as *const Request, answer, room, 0)
+        libc::syscall(number.into(), &request as *const mnt_id_req, answer, room, 0)
     };
     usize::try_from(done).map_err(|_| Error::last_os_error())
 }
@@ -123,7 +83,7 @@ fn main() -> Result<()> {
         };
     }
     let mut ids = vec![0u64; 1024];
-    let count = call(SYS_LISTMOUNT, lowest.id, 0, &mut ids)?;
+    let count = call(__NR_listmount, lowest.id, 0, &mut ids)?;
     let above = ids[..count].iter().map(|id| Mount::new(*id));
     for mount in std::iter::once(Ok(lowest)).chain(above) {
         let mount = mount?;

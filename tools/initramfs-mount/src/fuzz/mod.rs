@@ -13,7 +13,7 @@ use crate::{
     apt,
     archive::{noise, Archive},
     base::Base,
-    cmd::{files, lock, make_dir, output, program, read_bytes, script, section_size, write},
+    cmd::{files, lock, make_dir, make_once, output, program, read_bytes, section_size, write},
     disk, kunit,
     machine::complaint,
     paths,
@@ -23,7 +23,6 @@ use generate::Plan;
 use oracle::{judge, Verdict};
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex},
@@ -103,27 +102,24 @@ fn corpus(dir: &Path) -> Result<Vec<Arc<[u8]>>> {
 /// Returns a folder in the cache with the archives of libarchive's tests, out of Debian's source package.
 pub fn libarchive() -> Result<PathBuf> {
     let done = paths::cache().join("libarchive");
-    if done.is_dir() {
-        return Ok(done);
-    }
-    make_dir(&paths::cache())?;
-    let dir = tempfile::tempdir_in(paths::cache())?;
-    let [source, archives] = ["source", "archives"].map(|name| dir.path().join(name));
-    make_dir(&source)?;
-    make_dir(&archives)?;
-    apt::download_source("libarchive", &source, &paths::cache().join("libarchive.log"))?;
-    let all = files(&source)?;
-    let sources = all.iter().find(|file| file.to_string_lossy().contains(".orig.tar."));
-    let sources = sources.context("Debian's source package libarchive has no sources in it")?;
-    let mut tar = Command::new("tar");
-    tar.current_dir(&source).args(["--wildcards", "--transform=s,.*/,,", "-xf"]).arg(sources);
-    output(tar.args(["*/cpio/test/*.uu", "*/libarchive/test/*_cpio*.uu"]))?;
-    for file in files(&source)?.iter().filter(|file| file.extension().is_some_and(|e| e == "uu")) {
-        let to = archives.join(file.file_stem().unwrap_or_default());
-        let mut busybox = Command::new(program("busybox", "busybox-static")?);
-        output(busybox.arg("uudecode").arg("-o").arg(to).arg(file))?;
-    }
-    fs::rename(&archives, &done).with_context(|| format!("can't make {}", done.display()))?;
+    make_once(&done, |archives| {
+        let source = archives.with_file_name("source");
+        make_dir(&source)?;
+        make_dir(archives)?;
+        apt::download_source("libarchive", &source, &paths::cache().join("libarchive.log"))?;
+        let all = files(&source)?;
+        let sources = all.iter().find(|file| file.to_string_lossy().contains(".orig.tar."));
+        let sources = sources.context("Debian's source package libarchive has no sources in it")?;
+        let mut tar = Command::new("tar");
+        tar.current_dir(&source).args(["--wildcards", "--transform=s,.*/,,", "-xf"]).arg(sources);
+        output(tar.args(["*/cpio/test/*.uu", "*/libarchive/test/*_cpio*.uu"]))?;
+        for file in files(&source)?.iter().filter(|file| file.extension() == Some("uu".as_ref())) {
+            let to = archives.join(file.file_stem().unwrap_or_default());
+            let mut busybox = Command::new(program("busybox", "busybox-static")?);
+            output(busybox.arg("uudecode").arg("-o").arg(to).arg(file))?;
+        }
+        Ok(())
+    })?;
     Ok(done)
 }
 
@@ -211,7 +207,7 @@ impl HostRoot {
 
     fn new(kernel: &Path) -> Result<Self> {
         let dir = tempfile::tempdir().context("can't make a folder for a root")?;
-        disk::system(dir.path(), "sbin/init", &script("exec /guest/um_disk.sh"))?;
+        disk::system(dir.path(), "sbin/init", "exec /guest/um_disk.sh")?;
         let ballast = Archive::new().file("ballast", 0o644, &noise(1 << 20)).finish();
         let mut new = Self { dir, ballast, free: 0 };
         let boot = new.boot(kernel, &Archive::new().dir("dev").finish())?;

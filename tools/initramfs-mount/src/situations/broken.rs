@@ -5,7 +5,7 @@
 use super::setup::*;
 use crate::{
     archive::{compress, noise, padded, COMPRESSIONS},
-    fuzz::oracle::{judge, Verdict},
+    fuzz::oracle::Verdict,
 };
 use anyhow::ensure;
 
@@ -78,15 +78,6 @@ pub fn all() -> Vec<Situation> {
             let second = Archive::new().file("x", 0o644, b"x").finish();
             Ok([first()?, vec![0], second].concat())
         }),
-        broken("gzip_then_the_disk", |_| Ok(half(&compress("gzip", &big(2)?)?)))
-            .disk()
-            .boots_disk()
-            .logs(BROKEN),
-        broken("zstd_then_the_disk", |_| Ok(half(&compress("zstd", &big(2)?)?)))
-            .disk()
-            .boots_disk()
-            .logs(BROKEN),
-        broken("plain_then_the_disk", half_of_big).disk().boots_disk().logs(BROKEN),
         boot("is_run_when_off", half_of_big).with("initramfs_mount=0").boots_rootfs("half"),
         // As when a bit of its magic number has changed. The panic is that there is no root.
         boot("not_an_archive_after_microcode", |_| Ok(microcode_and_noise())).panics(),
@@ -109,7 +100,7 @@ pub fn all() -> Vec<Situation> {
         .logs("compression method lz4 not configured"),
     ]);
     for from_end in [1, 4, 5, 8] {
-        let bent = broken(format!("gzip_{from_end}_from_its_end"), move |_| {
+        let bent = broken(format!("gzip_bit_flipped_{from_end}_from_its_end"), move |_| {
             let packed = compress("gzip", &first()?)?;
             let at = packed.len() - from_end;
             Ok(flipped(packed, at, 1))
@@ -130,7 +121,8 @@ pub fn all() -> Vec<Situation> {
         all.push(cut.panics().logs(BROKEN).into());
     }
     for (name, from_header) in [("the_trailer", 0), ("padding", 121), ("a_zero", 124)] {
-        let cut = boot(format!("ends_before_{name}_and_is_whole"), move |_| cut_at(from_header));
+        let name = format!("ends_before_{name}_and_is_whole");
+        let cut = boot(name, judged(move |_| cut_at(from_header), is_whole));
         all.push(cut.boots_root("half", "tmpfs").into());
     }
     for (how, ..) in COMPRESSIONS {
@@ -144,10 +136,10 @@ pub fn all() -> Vec<Situation> {
         }
     }
     all.push(code("memory_comes_back", |fixture| {
-        let without = free_on_disk(fixture, alone(""))?;
+        let without = free_memory(fixture, alone(""))?;
         let archive = big(BIG_MIB)?;
         let cut = archive[..archive.len() - 1024].to_vec();
-        let with = free_on_disk(fixture, boot("", move |_| Ok(cut.clone())))?;
+        let with = free_memory(fixture, boot("", move |_| Ok(cut.clone())))?;
         ensure!(
             with + (4 << 10) >= without,
             "{with} KiB are free, and {without} without an archive"
@@ -164,13 +156,7 @@ fn breaks(name: impl Into<String>, image: impl Makes) -> Expectation {
 
 /// A boot with an image that is broken by its format, too.
 fn broken(name: impl Into<String>, image: impl Makes) -> Setup {
-    boot(name, move |fixture| {
-        let image = image(fixture)?;
-        let verdict = judge(&image);
-        let is_broken = matches!(verdict, Verdict::Broken(_) | Verdict::Foreign);
-        ensure!(is_broken, "the oracle takes it for {verdict:?}");
-        Ok(image)
-    })
+    boot(name, judged(image, |verdict| matches!(verdict, Verdict::Broken(_) | Verdict::Foreign)))
 }
 
 /// The message of today: which one depends on if anything was unpacked.

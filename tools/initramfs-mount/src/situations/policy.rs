@@ -9,11 +9,10 @@ use super::{
 use crate::{
     archive::{compress, noise, padded},
     cmd::{output, program, read, write},
-    disk::copy,
     paths,
 };
 use anyhow::Context;
-use std::{path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 const PANIC: &str = "initramfs_errors=panic";
 
@@ -43,16 +42,18 @@ fn slot(fixture: &Fixture, part: f64, errors: &str, comes_up: &str) -> Result<()
         .context("GRUB is missing: install the package grub-pc-bin, or run `make deps`")?;
     write(&loader, padded([boot_sector, read_bytes(&core)?].concat(), 1 << 20))?;
     let machine = fixture.machine(&BOOT)?;
-    let init = script("exec /guest/slot.sh");
-    Disk { fs: "ext2", mib: 64, init: ("sbin/init", &init) }.make(&disk, |root| {
-        copy(&machine.kernel, &root.join("vmlinuz"))?;
-        let menu = format!("set errors={errors}\n{}", read(&paths::tool("guest/grub.cfg"))?);
-        write(&root.join("grub/grub.cfg"), menu)?;
-        write(&root.join("a.cpio"), cut)?;
-        write(&root.join("b.cpio"), &whole)?;
-        let mut env = Command::new(program("grub-editenv", "grub-common")?);
-        output(env.arg(root.join("grub/grubenv")).arg("create")).map(drop)
-    })?;
+    Disk { fs: "ext2", mib: 64, init: ("sbin/init", "exec /guest/slot.sh") }.make(
+        &disk,
+        |root| {
+            fs::copy(&machine.kernel, root.join("vmlinuz"))?;
+            let menu = format!("set errors={errors}\n{}", read(&paths::tool("guest/grub.cfg"))?);
+            write(&root.join("grub/grub.cfg"), menu)?;
+            write(&root.join("a.cpio"), cut)?;
+            write(&root.join("b.cpio"), &whole)?;
+            let mut env = Command::new(program("grub-editenv", "grub-common")?);
+            output(env.arg(root.join("grub/grubenv")).arg("create")).map(drop)
+        },
+    )?;
     let machine = Machine { loader: Some(loader), disk: Some(disk), ..machine };
     let seen = Seen::of(&machine)?;
     let panics = seen.0.console.matches("VFS: initramfs unpacking failed: ").count();

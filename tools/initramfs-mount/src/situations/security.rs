@@ -69,11 +69,8 @@ fn boot(fixture: &Fixture, module: &str, words: &str) -> Result<Seen> {
         "apparmor" => archive.copy(&apparmor_profile(fixture)?, "profile")?,
         _ => archive,
     };
-    let disk = fixture.image("security.img", |image| {
-        let init = script("export NAME=disk\nexec /guest/security.sh");
-        let disk = Disk { fs: "ext4", mib: 16, init: ("sbin/init", &init) };
-        disk.make(image, |_| Ok(()))
-    })?;
+    let init = "export NAME=disk\nexec /guest/security.sh";
+    let disk = fixture.disk_running("security.img", init)?;
     Seen::of(&Machine {
         initrd: Some(Initrd::Bytes(archive.finish())),
         disk: Some(disk),

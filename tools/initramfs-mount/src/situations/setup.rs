@@ -2,14 +2,16 @@
 
 //! What situations are written in: a boot, and what must come of it.
 
+use crate::fuzz::oracle::{judge, Verdict};
 pub use crate::{
     archive::{tell, Archive},
-    cmd::{read_bytes, script},
+    cmd::read_bytes,
     disk::Disk,
     harness::{Fixture, Seen},
     kernel::{Kernel, BOOT, DISTRIBUTION, TEST},
     machine::{Initrd, Machine, ROOT_MOUNT},
 };
+use anyhow::ensure;
 pub use anyhow::Result;
 use std::path::Path;
 
@@ -47,6 +49,21 @@ pub fn boot(name: impl Into<String>, image: impl Makes) -> Setup {
 pub fn alone(name: impl Into<String>) -> Setup {
     let machine = Machine::new(Path::new(""));
     Setup { name: name.into(), kernel: &BOOT, image: None, has_disk: false, machine }
+}
+
+/// An image that by its format, too, is what it is meant to be.
+pub fn judged(image: impl Makes, is_right: fn(&Verdict) -> bool) -> impl Makes {
+    move |fixture: &Fixture| {
+        let image = image(fixture)?;
+        let verdict = judge(&image);
+        ensure!(is_right(&verdict), "the oracle takes it for {verdict:?}");
+        Ok(image)
+    }
+}
+
+/// A whole archive with an init.
+pub fn is_whole(verdict: &Verdict) -> bool {
+    *verdict == Verdict::Whole { init: true }
 }
 
 /// A situation that is a function.
@@ -244,7 +261,7 @@ pub fn half(whole: &[u8]) -> Vec<u8> {
 /// An ext2 image that runs a script as one of its programs.
 pub fn ext2(fixture: &Fixture, init: &str, lines: &str) -> Result<Vec<u8>> {
     let image = fixture.image(&format!("{}.img", init.replace('/', "-")), |image| {
-        let disk = Disk { fs: "ext2", mib: 8, init: (init, &script(lines)) };
+        let disk = Disk { fs: "ext2", mib: 8, init: (init, lines) };
         disk.make(image, |_| Ok(()))
     })?;
     read_bytes(&image)
@@ -255,8 +272,8 @@ pub fn initrd(fixture: &Fixture) -> Result<Vec<u8>> {
     ext2(fixture, "sbin/init", &tell("initrd"))
 }
 
-/// KiB that are free on the disk in the end.
-pub fn free_on_disk(fixture: &Fixture, setup: Setup) -> Result<u64> {
+/// KiB of memory that are free once the disk is the root.
+pub fn free_memory(fixture: &Fixture, setup: Setup) -> Result<u64> {
     let machine = setup.disk().with("tell=memory").mib(5 * BIG_MIB as u32).machine(fixture)?;
     Seen::of(&machine)?.is_disk()?.number("free")
 }

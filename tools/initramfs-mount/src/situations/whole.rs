@@ -3,27 +3,23 @@
 //! What the format allows is no broken archive.
 
 use super::setup::*;
-use crate::{
-    archive::{compress, noise, padded, COMPRESSIONS},
-    fuzz::oracle::{judge, Verdict},
-};
-use anyhow::ensure;
+use crate::archive::{compress, noise, padded, COMPRESSIONS};
 
 pub fn all() -> Vec<Situation> {
     let mut all = situations([
         // As iPXE injects files.
-        is_whole("without_padding_or_trailer", |_| open()).says("file: /marker-last"),
-        is_whole("without_padding_of_the_trailer", |_| without_padding_of_the_trailer()),
-        is_whole("without_padding_of_the_trailer_in_a_gzip", |_| {
+        boots_whole("without_padding_or_trailer", |_| open()).says("file: /marker-last"),
+        boots_whole("without_padding_of_the_trailer", |_| without_padding_of_the_trailer()),
+        boots_whole("without_padding_of_the_trailer_in_a_gzip", |_| {
             compress("gzip", &without_padding_of_the_trailer()?)
         }),
-        is_whole("without_padding_of_a_name", |_| without_padding_of_a_name())
+        boots_whole("without_padding_of_a_name", |_| without_padding_of_a_name())
             .says("file: /marker-empty"),
-        is_whole("without_padding_of_a_name_in_an_xz", |_| {
+        boots_whole("without_padding_of_a_name_in_an_xz", |_| {
             compress("xz", &without_padding_of_a_name()?)
         })
         .says("file: /marker-empty"),
-        is_whole("entries_replaced_by_another_type", |_| {
+        boots_whole("entries_replaced_by_another_type", |_| {
             let archive = Archive::telling("archive")?
                 .dir("marker-dir")
                 .file("marker-dir", 0o644, b"")
@@ -34,39 +30,39 @@ pub fn all() -> Vec<Situation> {
         })
         .says("file: /marker-link/marker-within"),
         // Only what is not compressed is aligned.
-        is_whole("with_any_number_of_zeros", |fixture| {
+        boots_whole("with_any_number_of_zeros", |fixture| {
             Ok([archive(fixture)?, vec![0; 3], compress("xz", &second())?].concat())
         })
         .says("file: /marker-2"),
         // As GRUB and systemd-stub append archives.
-        is_whole("lz4_then_cpio", |fixture| {
+        boots_whole("lz4_then_cpio", |fixture| {
             Ok([padded(compress("lz4", &archive(fixture)?)?, 4), second()].concat())
         })
         .says("file: /marker-2"),
-        is_whole("lz4_then_junk", |fixture| {
+        boots_whole("lz4_then_junk", |fixture| {
             Ok([compress("lz4", &archive(fixture)?)?, JUNK.to_vec()].concat())
         }),
-        is_whole("lz4_then_what_could_be_a_short_chunk", |fixture| {
+        boots_whole("lz4_then_what_could_be_a_short_chunk", |fixture| {
             let junk = [5, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff];
             Ok([&compress("lz4", &archive(fixture)?)?[..], &junk].concat())
         }),
-        is_whole("with_junk_in_a_gzip", |fixture| {
+        boots_whole("with_junk_in_a_gzip", |fixture| {
             compress("gzip", &[&archive(fixture)?[..], JUNK].concat())
         }),
-        is_whole("with_much_junk_in_a_zstd", |fixture| {
+        boots_whole("with_much_junk_in_a_zstd", |fixture| {
             compress("zstd", &[archive(fixture)?, JUNK.to_vec(), noise(1 << 20)].concat())
         }),
         // With a size in its header, and that is 0.
-        is_whole("after_an_lzma_of_nothing", |fixture| {
+        boots_whole("after_an_lzma_of_nothing", |fixture| {
             Ok([&b"\x5d"[..], &[0; 31], &archive(fixture)?].concat())
         }),
-        is_whole("with_a_symlink_named_trailer", |_| {
+        boots_whole("with_a_symlink_named_trailer", |_| {
             let archive = Archive::telling("archive")?.symlink("TRAILER!!!", &"x".repeat(4000));
             Ok(archive.file("marker-last", 0o644, b"1").finish())
         })
         .says("file: /marker-last"),
         // Such an entry is skipped, and nothing else, wherever its header comes in two pieces.
-        is_whole("with_a_name_that_is_too_long", |_| {
+        boots_whole("with_a_name_that_is_too_long", |_| {
             let archive = Archive::telling("archive")?;
             let len = archive.open().len();
             // gunzip hands out 32 KiB at a time.
@@ -80,7 +76,7 @@ pub fn all() -> Vec<Situation> {
         .says("file: /marker-last"),
     ]);
     for (how, ..) in COMPRESSIONS {
-        all.push(is_whole(how, move |fixture| compress(how, &archive(fixture)?)).into());
+        all.push(boots_whole(how, move |fixture| compress(how, &archive(fixture)?)).into());
     }
     // What is unpacked twice, since there is no init in it, is never there twice.
     for (name, words) in [("in_little_memory", ""), ("in_little_memory_when_off", OFF)] {
@@ -97,14 +93,8 @@ pub fn all() -> Vec<Situation> {
 
 const OFF: &str = "initramfs_mount=0";
 
-fn is_whole(name: &str, image: impl Makes) -> Expectation {
-    let image = move |fixture: &Fixture| {
-        let image = image(fixture)?;
-        let verdict = judge(&image);
-        ensure!(verdict == Verdict::Whole { init: true }, "the oracle takes it for {verdict:?}");
-        Ok(image)
-    };
-    boot(name, image).boots_root("archive", "tmpfs").never_logs(BROKEN)
+fn boots_whole(name: &str, image: impl Makes) -> Expectation {
+    boot(name, judged(image, is_whole)).boots_root("archive", "tmpfs").never_logs(BROKEN)
 }
 
 fn open() -> Result<Vec<u8>> {
