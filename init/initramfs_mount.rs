@@ -197,7 +197,7 @@ impl Ops for Kernel {
     fn unpack(&self) -> bool {
         // SAFETY: By the invariant of `InitSyscalls`, init memory is still there, and with it the
         // function. By that of `Kernel`, nobody else uses the unpacker, which has only one state.
-        unsafe { bindings::initramfs_unpack() }
+        unsafe { bindings::initramfs_unpack_all() }
     }
 
     fn holds(&self, path: &CStr) -> bool {

@@ -19,10 +19,7 @@ extern "C" {
     fn initramfs_test_enter() -> c_int;
     fn initramfs_test_leave() -> c_int;
     fn initramfs_test_read(path: *const c_char, buf: *mut c_char, len: usize) -> c_long;
-    fn initramfs_test_refuse(dir: *const c_char, err: c_int) -> c_int;
-    fn initramfs_test_unpack(archive: *const c_char, len: c_ulong) -> bool;
-    fn initramfs_test_populate(archive: *const c_char, len: c_ulong, force: bool) -> bool;
-    fn initramfs_test_helper() -> bool;
+    fn initramfs_test_populate(archive: *const c_char, len: c_ulong) -> bool;
 }
 
 /// What is asked of the fake kernel.
@@ -264,35 +261,24 @@ impl Bytes {
         self
     }
 
-    /// Changes a bit, or changes it back.
-    fn flip(&mut self, at: usize) {
-        if let Some(byte) = self.0.get_mut(at) {
-            *byte ^= 1;
-        }
-    }
-
     fn as_str(&self) -> &str {
         str::from_utf8(self.get()).unwrap_or_default()
     }
 
-    /// An entry of a cpio archive, without the padding after its data.
-    fn entry(&mut self, name: &str, mode: u32, ino: u32, links: u32, data: &str) -> &mut Self {
-        let len = (data.len(), name.len() + 1);
+    /// A file in a cpio archive.
+    fn file(&mut self, name: &str, data: &str) -> &mut Self {
+        let (mode, links, len) = (0o100755, 1, (data.len(), name.len() + 1));
         let _ = write!(
             self,
-            "070701{ino:08X}{mode:08X}{:08X}{:08X}{links:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}\
+            "070701{:08X}{mode:08X}{:08X}{:08X}{links:08X}{:08X}{:08X}{:08X}{:08X}{:08X}{:08X}\
              {:08X}{:08X}{name}\0",
-            0, 0, 0, len.0, 0, 0, 0, 0, len.1, 0,
+            0, 0, 0, 0, len.0, 0, 0, 0, 0, len.1, 0,
         );
-        self.pad().push(data.as_bytes())
-    }
-
-    fn file(&mut self, name: &str, data: &str) -> &mut Self {
-        self.pad().entry(name, 0o100755, 0, 1, data)
+        self.pad().push(data.as_bytes()).pad()
     }
 
     fn trailer(&mut self) -> &mut Self {
-        self.pad().entry("TRAILER!!!", 0, 0, 1, "")
+        self.file("TRAILER!!!", "")
     }
 
     /// A gzip archive of it, not made any smaller.
@@ -331,8 +317,7 @@ fn archive() -> Bytes {
     archive
         .file("init", "content")
         .file("other", "7 bytes")
-        .trailer()
-        .pad();
+        .trailer();
     archive
 }
 
@@ -376,29 +361,17 @@ impl Sandbox {
         self.read(c"/proc/self/mountinfo")
     }
 
-    /// Makes it fail to make anything in a folder.
-    fn refuse(&self, dir: &CStr, e: Error) -> Result {
-        // SAFETY: A string.
-        to_result(unsafe { initramfs_test_refuse(dir.as_char_ptr(), e.to_errno()) })
-    }
-
-    /// Unpacks an archive, and returns whether it was a whole one.
-    fn unpack(&self, archive: &[u8]) -> bool {
+    /// Does with an archive what happens at boot. Returns whether this thread works with the
+    /// `fs_struct` that it had before.
+    fn populate(&self, archive: &[u8]) -> bool {
         // SAFETY: The unpacker only reads the bytes that it is given.
-        unsafe { initramfs_test_unpack(archive.as_ptr().cast(), archive.len() as c_ulong) }
-    }
-
-    /// Does with an archive what happens at boot. Returns whether security modules were told of it
-    /// in the end.
-    fn populate(&self, archive: &[u8], force: bool) -> bool {
-        // SAFETY: As in `unpack()`.
-        unsafe { initramfs_test_populate(archive.as_ptr().cast(), archive.len() as c_ulong, force) }
+        unsafe { initramfs_test_populate(archive.as_ptr().cast(), archive.len() as c_ulong) }
     }
 
     /// Returns whether `archive` leaves nothing behind but what is unpacked into the root.
-    fn is_left_alone_by(&self, archive: &[u8], force: bool) -> bool {
+    fn is_left_alone_by(&self, archive: &[u8]) -> bool {
         let before = self.mounts();
-        self.populate(archive, force) && self.mounts() == before
+        self.populate(archive) && self.mounts() == before
     }
 }
 
@@ -503,8 +476,8 @@ mod tests {
         let shared = PrivateFs::enter(&sandbox.0 .0)?;
         let prepared = prepare(&sandbox.0, c"tmpfs", c"size=1M")?;
         assert!(!sandbox.there(c"/proc") && !sandbox.there(c"proc"));
-        assert!(sandbox.unpack(archive().get()));
-        assert!(sandbox.there(c"/init") && sandbox.there(c"init"));
+        assert!(sandbox.0.unpack());
+        assert!(sandbox.there(c"/dev/console") && sandbox.there(c"dev/console"));
         drop(prepared);
         assert!(sandbox.there(c"/proc/self") && sandbox.there(c"proc/self"));
         drop(shared);
@@ -534,7 +507,7 @@ mod tests {
         for options in [c"ro", c"ro,size=1M"] {
             let prepared = prepare(&sandbox.0, c"tmpfs", options)?;
             assert!(prepared.options == options);
-            assert!(sandbox.unpack(archive().get()) && sandbox.there(c"/init"));
+            assert!(sandbox.0.unpack() && sandbox.there(c"/dev/console"));
         }
         sandbox.leave()
     }
@@ -542,7 +515,7 @@ mod tests {
     #[test]
     fn finish_makes_it_the_root() -> Result {
         let sandbox = Sandbox::enter()?;
-        assert!(sandbox.populate(archive().get(), false));
+        assert!(sandbox.populate(archive().get()));
         assert!(sandbox.read(c"/init").as_str() == "content");
         assert!(sandbox.read(c"init").as_str() == "content");
         // The default archive is there, too.
@@ -563,7 +536,7 @@ mod tests {
         let (whole, mut cut) = (archive(), Bytes::new());
         cut.push(whole.first(whole.len() - 140));
         for broken in [&cut, &cut.gzip()] {
-            assert!(sandbox.is_left_alone_by(broken.get(), false));
+            assert!(sandbox.is_left_alone_by(broken.get()));
             assert!(!sandbox.there(c"/init"));
         }
         // The default archive is what there would be without.
@@ -576,7 +549,7 @@ mod tests {
         let sandbox = Sandbox::enter()?;
         let mut firmware = Bytes::new();
         firmware.file("fw", "firmware").trailer();
-        assert!(sandbox.is_left_alone_by(firmware.get(), false));
+        assert!(sandbox.is_left_alone_by(firmware.get()));
         assert!(sandbox.read(c"/fw").as_str() == "firmware");
         sandbox.leave()
     }
@@ -590,173 +563,8 @@ mod tests {
         kernel.chdir(c"/..")?;
         kernel.chroot(c".")?;
         kernel.detach(c"/")?;
-        assert!(sandbox.populate(archive().get(), false));
+        assert!(sandbox.populate(archive().get()));
         assert!(sandbox.read(c"/init").as_str() == "content");
         Ok(())
-    }
-
-    #[test]
-    fn no_external_archive_if_the_built_in_one_is_forced() -> Result {
-        let sandbox = Sandbox::enter()?;
-        assert!(sandbox.is_left_alone_by(archive().get(), true));
-        assert!(sandbox.there(c"/dev/console") && !sandbox.there(c"/init"));
-        sandbox.leave()
-    }
-
-    #[test]
-    fn helpers_get_the_final_root() {
-        // SAFETY: Init suites run before init memory is freed.
-        assert!(unsafe { initramfs_test_helper() });
-    }
-
-    #[test]
-    fn cut_off_is_broken() -> Result {
-        let sandbox = Sandbox::enter()?;
-        let mut all = Bytes::new();
-        // Where it may end: before anything, after an entry, and before the padding after it.
-        let mut ends = [0; 6];
-        ends[1] = all.file("a", "7 bytes").len();
-        ends[2] = all.pad().len();
-        // As long as the name of a trailer.
-        ends[3] = all.file("b234567890", "8 bytes.").len();
-        let trailer = all.trailer().len();
-        for len in 0..=trailer {
-            let whole = ends.contains(&len) || len >= trailer - 3;
-            let mut part = Bytes::new();
-            part.push(all.first(len));
-            assert!(sandbox.unpack(part.get()) == whole);
-            assert!(sandbox.unpack(part.gzip().get()) == whole);
-        }
-        let packed = all.gzip();
-        for len in 1..packed.len() {
-            assert!(!sandbox.unpack(packed.first(len)));
-        }
-        sandbox.leave()
-    }
-
-    #[test]
-    fn checksums_of_gzip_count() -> Result {
-        let sandbox = Sandbox::enter()?;
-        let mut junk = archive();
-        // More than gunzip() hands out at a time.
-        for _ in 0..40 {
-            junk.push(&[b'x'; 1000]);
-        }
-        for mut packed in [archive().gzip(), junk.gzip()] {
-            assert!(sandbox.unpack(packed.get()));
-            for at in packed.len() - 8..packed.len() {
-                assert!(!sandbox.unpack(packed.first(at)));
-                for whole in [false, true] {
-                    packed.flip(at);
-                    assert!(sandbox.unpack(packed.get()) == whole);
-                }
-            }
-        }
-        sandbox.leave()
-    }
-
-    #[test]
-    fn junk_may_follow_a_trailer() -> Result {
-        let sandbox = Sandbox::enter()?;
-        for (after, whole) in [
-            (&b"\0\0\0\0\0\0\0\0"[..], true),
-            (b"this is no archive", true),
-            (b"\0\0\0this is no archive", true),
-            (b"0is no archive", true),
-            (b"07070", false),
-            (b"\0\0\x000707010", false),
-            (b"\x1f\x8bis no gzip", false),
-        ] {
-            let mut plain = archive();
-            plain.push(after);
-            assert!(sandbox.unpack(plain.get()) == whole);
-            assert!(sandbox.unpack(plain.gzip().get()) == whole);
-            let mut packed = archive().gzip();
-            packed.pad().push(after);
-            assert!(sandbox.unpack(packed.get()) == whole);
-
-            let mut plain = Bytes::new();
-            plain.file("a", "data").push(after);
-            assert!(sandbox.unpack(plain.get()) == after.iter().all(|byte| *byte == 0));
-        }
-        sandbox.leave()
-    }
-
-    #[test]
-    fn each_of_several_archives_counts() -> Result {
-        let sandbox = Sandbox::enter()?;
-        let mut one = Bytes::new();
-        one.file("a", "1234567");
-        for first in [archive(), archive().gzip()] {
-            // The least that begins as an archive: 5 bytes, or 2 if it is compressed.
-            for (second, least) in [(&one, 5), (&one.gzip(), 2)] {
-                let mut both = Bytes::new();
-                let end = both.push(first.get()).pad().len();
-                both.push(second.get());
-                assert!(sandbox.unpack(both.get()));
-                for len in end + least..both.len() {
-                    assert!(!sandbox.unpack(both.first(len)));
-                }
-            }
-        }
-        // Any number of zeros may be before one that is compressed.
-        let mut zeros = archive();
-        for _ in 0..8 {
-            let mut both = Bytes::new();
-            both.push(zeros.get()).push(one.gzip().get());
-            assert!(sandbox.unpack(both.get()));
-            zeros.push(b"\0");
-        }
-        // In one and the same compressed archive, too.
-        let mut both = archive();
-        both.push(one.first(50));
-        assert!(!sandbox.unpack(both.gzip().get()));
-        sandbox.leave()
-    }
-
-    #[test]
-    fn lack_of_space_counts() -> Result {
-        let kinds = [
-            ("d/file", 0o100644, 0, 1),
-            ("d/dir", 0o040755, 0, 1),
-            ("d/node", 0o010644, 0, 1),
-            ("d/symlink", 0o120777, 0, 1),
-            ("d/link", 0o100644, 9, 2),
-        ];
-        let sandbox = Sandbox::enter()?;
-        let mut dir = Bytes::new();
-        assert!(sandbox.unpack(dir.entry("d", 0o040755, 0, 1, "").get()));
-        for (e, whole) in [
-            (ENOSPC, false),
-            (ENOMEM, false),
-            (Error::from_errno(-(bindings::EDQUOT as c_int)), false),
-            // Passed over, as ever.
-            (EACCES, true),
-        ] {
-            sandbox.refuse(c"/d", e)?;
-            for (name, mode, ino, links) in kinds {
-                let data = if mode == 0o120777 { "x" } else { "" };
-                let mut archive = Bytes::new();
-                archive.entry("first", 0o100644, 9, 2, "");
-                archive
-                    .pad()
-                    .entry(name, mode, ino, links, data)
-                    .trailer()
-                    .pad();
-                assert!(sandbox.unpack(archive.get()) == whole);
-            }
-        }
-        sandbox.leave()
-    }
-
-    #[test]
-    fn hard_links_end_with_their_archive() -> Result {
-        let sandbox = Sandbox::enter()?;
-        for (name, data) in [("a", "first"), ("b", "second")] {
-            let mut archive = Bytes::new();
-            assert!(sandbox.unpack(archive.entry(name, 0o100644, 9, 2, data).get()));
-        }
-        assert!(sandbox.read(c"/a").as_str() == "first");
-        sandbox.leave()
     }
 }

@@ -106,9 +106,6 @@ impl Reader {
         let mut data = Vec::new();
         let len = unpack(rest, &mut data);
         let goes_on = self.read(&data, true);
-        if goes_on == Err(Foreign) {
-            return Err(Foreign);
-        }
         let len = len?;
         Ok(goes_on?.then_some(len))
     }

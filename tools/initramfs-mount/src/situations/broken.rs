@@ -199,7 +199,8 @@ fn cut_at(from_header: isize) -> Result<Vec<u8>> {
     Ok(archive.finish()[..header.saturating_add_signed(from_header)].to_vec())
 }
 
-fn flipped(mut bytes: Vec<u8>, at: usize, bits: u8) -> Vec<u8> {
+/// With these bits of a byte changed.
+pub fn flipped(mut bytes: Vec<u8>, at: usize, bits: u8) -> Vec<u8> {
     bytes[at] ^= bits;
     bytes
 }

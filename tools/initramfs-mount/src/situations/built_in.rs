@@ -28,7 +28,7 @@ pub fn all() -> Vec<Situation> {
         // There is no way back for what is in the kernel but into rootfs, as ever.
         alone("larger_than_the_mount")
             .built_in()
-            .with("initramfs_options=size=256k")
+            .with("rootflags=size=256k")
             .boots_rootfs("builtin")
             .says("console: yes")
             .logs("initramfs_mount: built-in archive: "),

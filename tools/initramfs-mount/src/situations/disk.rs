@@ -24,6 +24,20 @@ pub fn all() -> Vec<Situation> {
             .disk()
             .boots_disk()
             .never_logs("initramfs_mount: "),
+        // What rootfs has no space for by itself, as the root mount, it has with the same options.
+        boot("without_init_and_with_more_than_half_of_memory", larger_than_half)
+            .mib(512)
+            .disk()
+            .with("rootfstype=ext4,tmpfs initramfs_options=size=90%")
+            .boots_disk()
+            .never_logs(BROKEN)
+            .never_logs("not whole"),
+        boot("without_init_and_without_space", larger_than_half)
+            .mib(512)
+            .disk()
+            .with("rootfstype=ext4,tmpfs")
+            .boots_disk()
+            .logs(BROKEN),
         boot("without_init_when_off", |_| Ok(without_init()))
             .disk()
             .with(OFF)
@@ -75,6 +89,12 @@ pub fn all() -> Vec<Situation> {
 
 fn without_init() -> Vec<u8> {
     Archive::new().dir("lib").file("lib/marker", 0o644, b"x").finish()
+}
+
+/// Small until it is unpacked.
+fn larger_than_half(_: &Fixture) -> Result<Vec<u8>> {
+    let archive = Archive::new().dir("dev").char_device("dev/console", 5, 1);
+    compress("zstd", &archive.file("zeros", 0o644, &vec![0; 380 << 20]).finish())
 }
 
 fn legacy(name: &str, image: impl Makes) -> Expectation {

@@ -3,7 +3,7 @@
 //! What `initramfs_errors=` says of a broken archive.
 
 use super::{
-    broken::{half_of_big, microcode_and_noise},
+    broken::{flipped, half_of_big, microcode_and_noise},
     setup::*,
 };
 use crate::{
@@ -12,7 +12,8 @@ use crate::{
     paths,
 };
 use anyhow::Context;
-use std::{fs, path::Path, process::Command};
+use flate2::{write::GzEncoder, Compression};
+use std::{fs, io::Write, path::Path, process::Command};
 
 const PANIC: &str = "initramfs_errors=panic";
 
@@ -73,6 +74,9 @@ pub fn all() -> Vec<Situation> {
             boot("panic_without_any_of_it", |_| Ok(compress("zstd", &broken()?)?[..1000].to_vec()))
                 .disk(),
         ),
+        // The first bit of what comes out of it.
+        panics(boot("panic_for_a_flipped_bit", |_| Ok(flipped(stored(&whole()?)?, 15, 1))).disk()),
+        panics(boot("panic_when_off", |_| broken()).with("initramfs_mount=0").disk()),
         panics(boot("panic_after_microcode", |_| Ok(microcode_and_noise())).disk()),
         boot("no_panic_for_an_initrd", initrd)
             .with("root=/dev/ram0 rw")
@@ -88,7 +92,8 @@ pub fn all() -> Vec<Situation> {
             .boots_disk(),
         boot("no_panic_for_junk", |fixture| Ok([&archive(fixture)?[..], JUNK].concat()))
             .with(PANIC)
-            .boots_root("archive", "tmpfs"),
+            .boots_root("archive", "tmpfs")
+            .logs("Initramfs: ignored what follows: "),
         alone("no_panic_for_a_disk").with(PANIC).disk().boots_disk(),
         boot("drop", half_of_big).with("initramfs_errors=drop").disk().boots_disk().logs(BROKEN),
         boot("unknown", half_of_big)
@@ -104,6 +109,17 @@ fn panics(setup: Setup) -> Expectation {
     setup.with(PANIC).panics().logs(why)
 }
 
+fn whole() -> Result<Vec<u8>> {
+    Ok(Archive::telling("half")?.finish())
+}
+
 fn broken() -> Result<Vec<u8>> {
-    Ok(half(&Archive::telling("half")?.finish()))
+    Ok(half(&whole()?))
+}
+
+/// A gzip of it, not made any smaller, in which a bit is a bit.
+fn stored(data: &[u8]) -> Result<Vec<u8>> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::none());
+    gzip.write_all(data)?;
+    Ok(gzip.finish()?)
 }
