@@ -17,6 +17,7 @@ use libtest_mimic::{Failed, Trial};
 use std::{
     collections::HashMap,
     fmt::Display,
+    fs,
     hash::Hash,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock},
@@ -62,12 +63,16 @@ static FAILED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 pub fn failed(name: &str, error: &Error) -> String {
     let mut error = format!("{error:#}");
     let brief = error.lines().next().unwrap_or_default().to_owned();
-    let file = paths::top().join("build/logs/failed").join(name);
-    if let Err(e) = write(&file, &error) {
+    if let Err(e) = write(&failure(name), &error) {
         error += &format!("\n{e:#}");
     }
     lock(&FAILED).push(format!("{name}: {brief}"));
     error
+}
+
+/// Where the error of a test is kept.
+fn failure(name: &str) -> PathBuf {
+    paths::top().join("build/logs/failed").join(name)
 }
 
 /// Prints what `failed` has kept.
@@ -148,6 +153,8 @@ impl Fixture {
         let debug = if self.debug { "-debug" } else { "" };
         let name = format!("{}{debug}::{name}", self.base.name);
         Trial::test(name.clone(), move || {
+            // That of an earlier run.
+            let _ = fs::remove_file(failure(&name));
             test(&fixture).map_err(|e| Failed::from(failed(&name, &e)))
         })
     }

@@ -252,9 +252,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Task::Refresh => {
             let base = base()?;
             base.lock()?;
-            for file in series::refresh(&base)? {
-                println!("{}", file.display());
-            }
+            series::refresh(&base)?;
         }
         Task::Dist => outgoing::distribute()?,
         Task::Bisect => gates::bisect(&*fixture()?)?,

@@ -69,7 +69,7 @@ impl Patch {
                     text.lines().partition(|line| line.starts_with("New-file: "));
                 let [own, common] = [base.patches(), patches.join("common")]
                     .map(|dir| dir.join(format!("{name}.diff")));
-                let file = if common.is_file() { common } else { own };
+                let file = if own.is_file() || !common.is_file() { own } else { common };
                 let mut patch = Self {
                     message: format!("{}\n", message.join("\n").trim_end()),
                     diff: if file.is_file() { read(&file)? } else { String::new() },
@@ -191,16 +191,16 @@ pub fn commit(
     Ok(parent)
 }
 
-/// Brings commits of the series that somebody has changed in the sources of a base back into this repo: the
-/// diffs, and the new files. Returns the files here that are others now.
+/// What files of this repo would be if they brought the commits of the series as somebody has changed them in
+/// the sources of a base: the diffs, and the new files. Those that are so already are left out.
 ///
 /// # Errors
 ///
 /// If the commits are not those of the series, or there is something that would be lost.
-pub fn refresh(base: &Base) -> Result<Vec<PathBuf>> {
+pub fn changed(base: &Base) -> Result<Vec<(PathBuf, String)>> {
     let series = Patch::series(base)?;
-    let (dir, range) = (base.sources.display(), format!("{PRISTINE}..HEAD"));
-    let commits = base.git(&["rev-list", "--reverse", &range])?;
+    let dir = base.sources.display();
+    let commits = base.git(&["rev-list", "--reverse", &format!("{PRISTINE}..HEAD")])?;
     let count = commits.lines().count();
     ensure!(
         count == series.len(),
@@ -213,10 +213,6 @@ pub fn refresh(base: &Base) -> Result<Vec<PathBuf>> {
     let new: BTreeSet<_> = series.iter().flat_map(|patch| &patch.new).collect();
     let but: Vec<_> = new.iter().map(|name| format!(":(exclude){name}")).collect();
     let mut changed = Vec::new();
-    let mut keep = |file: &Path, text: &str| {
-        changed.push(file.to_owned());
-        write(file, text)
-    };
     for (patch, commit) in series.iter().zip(commits.lines()) {
         let message = base.git(&["log", "-1", "--format=%B", commit])?;
         ensure!(
@@ -224,8 +220,8 @@ pub fn refresh(base: &Base) -> Result<Vec<PathBuf>> {
             "commit {commit:.12} in {dir} has another message than \"{}\": change that in patches/*.msg",
             patch.subject()
         );
-        let parent = format!("{commit}^");
-        let mut diff = vec!["diff", &parent, commit, "--", "."];
+        // Not `git diff`, which does as its user likes.
+        let mut diff = vec!["diff-tree", "-p", "--no-commit-id", commit, "--", "."];
         diff.extend(but.iter().map(String::as_str));
         let diff = base.git(&diff)?;
         let lines = diff.lines().filter(|line| !line.starts_with("index "));
@@ -235,19 +231,50 @@ pub fn refresh(base: &Base) -> Result<Vec<PathBuf>> {
         let old = if patch.file.is_file() { read(&patch.file)? } else { String::new() };
         // On another base, a diff may have its places elsewhere.
         let is_place = |line: &&str| line.starts_with("@@ ");
-        let [old, new] = [&old, &diff].map(|diff| diff.lines().filter(|line| !is_place(line)));
-        if !old.eq(new) {
-            keep(&patch.file, &diff)?;
+        let [before, after] = [&old, &diff].map(|diff| diff.lines().filter(|line| !is_place(line)));
+        if !before.eq(after) {
+            changed.push((patch.file.clone(), diff));
         }
     }
     for name in new {
         let (file, text) = (paths::top().join(name), base.git(&["show", &format!("HEAD:{name}")])?);
         if read(&file)? != text {
-            keep(&file, &text)?;
+            changed.push((file, text));
         }
     }
-    base.git(&["branch", "-q", "-f", "series", "HEAD"])?;
     Ok(changed)
+}
+
+/// Brings commits of the series that somebody has changed in the sources of a base back into this repo.
+///
+/// # Errors
+///
+/// Those of [`changed`], or if there is something that would be lost here or there.
+pub fn refresh(base: &Base) -> Result<()> {
+    let who = Identity::of(&paths::top()).unwrap_or_else(Identity::nobody);
+    let trees = |head: &str| {
+        base.git(&["log", "--reverse", "--format=%T %s", &format!("{PRISTINE}..{head}")])
+    };
+    let of_repo = || trees(&commit(base, &Patch::series(base)?, &who, None)?);
+    let dir = base.sources.display();
+    ensure!(
+        of_repo()? == trees("series")?,
+        "patches/ or new files have changed since {dir} was made of them: undo that, or what you have changed there"
+    );
+    for (file, text) in changed(base)? {
+        println!("{}", file.display());
+        write(&file, text)?;
+    }
+    let (here, there) = (of_repo()?, trees("HEAD")?);
+    let other = here.lines().zip(there.lines()).find(|(here, there)| here != there);
+    ensure!(
+        other.is_none(),
+        "{dir} still differs, in {:?}: a new file is here in one piece, and a hunk that has moved is none that \
+         has changed",
+        other.map(|(_, there)| there)
+    );
+    base.git(&["branch", "-q", "-f", "series", "HEAD"])?;
+    Ok(())
 }
 
 #[cfg(test)]
