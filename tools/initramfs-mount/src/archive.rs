@@ -3,7 +3,7 @@
 //! cpio archives, as a kernel unpacks them, and what is in those that are booted here.
 
 use crate::{
-    cmd::{files, output, program, read, read_bytes, script},
+    cmd::{files, go_on_unless_stopping, output, program, read, read_bytes, script},
     guest, paths,
 };
 use anyhow::{ensure, Context, Result};
@@ -265,6 +265,7 @@ pub fn compress(how: &str, data: &[u8]) -> Result<Vec<u8>> {
     let mut command = Command::new(program(name, package)?);
     let done = command.args(*args).stdin(input).output();
     let done = done.with_context(|| format!("can't run {name}"))?;
+    go_on_unless_stopping();
     let said = String::from_utf8_lossy(&done.stderr);
     ensure!(done.status.success(), "{name} failed to compress an archive: {}", said.trim());
     Ok(done.stdout)

@@ -64,14 +64,15 @@ impl Tree {
     /// Applies a series, or leaves all as it was.
     fn apply(&self, series: &[Patch], who: &Identity) -> Result<()> {
         let dir = tempfile::tempdir()?;
-        // Of one file, git applies all or nothing.
-        let all = dir.path().join("all");
-        write(&all, series.iter().map(|patch| patch.mail(who)).collect::<String>())?;
         if !self.is_git {
+            // Of one file, git applies all or nothing.
+            let all = dir.path().join("all");
+            write(&all, series.iter().map(|patch| patch.mail(who)).collect::<String>())?;
             output(self.git().args(["apply", "--whitespace=nowarn"]).arg(all))?;
             return Ok(());
         }
-        let am = output(self.git().args(["am", "-q", "--whitespace=nowarn"]).arg(all));
+        let mails = mails(dir.path(), series, who)?;
+        let am = output(self.git().args(["am", "-q", "--whitespace=nowarn"]).args(mails));
         if am.is_err() {
             output(self.git().args(["am", "--abort"]))?;
         }
