@@ -156,7 +156,7 @@ impl Kernel {
             }
         }
         if self.layers.contains(&BUILT_IN) {
-            all += &format!("CONFIG_INITRAMFS_SOURCE=\"{}\"\n", built_in(base).display());
+            all += &format!("CONFIG_INITRAMFS_SOURCE=\"{}\"\n", built_in(base)?.display());
         }
         if self.layers.contains(&"security") {
             let policy = paths::tool("configs/ipe.policy");
@@ -244,9 +244,8 @@ impl Kernel {
         tree::prepare(base)?;
         let stamp = self.dir(base).join("built");
         let head = base.git(&["rev-parse", "HEAD"]).unwrap_or_default();
-        let archive = if self.layers.contains(&BUILT_IN) { write_built_in(base)? } else { 0 };
         let (settings, tools) = (self.settings(base)?, Toolchain::find()?.describe()?);
-        let state = format!("{head}{settings}{tools}{archive:x}");
+        let state = format!("{head}{settings}{tools}");
         // A tree of somebody's own may change without a commit.
         if base.own || !read(&stamp).is_ok_and(|built| built == state) {
             let _ = fs::remove_file(&stamp);
@@ -272,20 +271,18 @@ pub fn kunit_config(base: &Base) -> PathBuf {
     base.sources.join("tools/testing/kunit/configs/initramfs_mount.config")
 }
 
-/// Where the archive is that is in [`TEST`].
-fn built_in(base: &Base) -> PathBuf {
-    base.dir.join("builtin.cpio")
-}
-
-/// Writes that archive. What a disk is mounted on is there, too.
-fn write_built_in(base: &Base) -> Result<u64> {
+/// Writes the archive that is in [`TEST`], and returns where it is. What a disk is mounted on is there, too.
+/// Its name says what is in it: ccache does not look into what an assembler includes, but takes the
+/// configuration for part of each object.
+fn built_in(base: &Base) -> Result<PathBuf> {
     let bytes = Archive::telling("builtin")?
         .hard_links(&["marker-builtin", "marker-link"], 0o644, b"")
         .dir("root")
         .char_device("dev/console", 5, 1)
         .finish();
-    write(&built_in(base), &bytes)?;
-    Ok(hash(bytes))
+    let file = base.dir.join(format!("builtin-{:016x}.cpio", hash(&bytes)));
+    write(&file, bytes)?;
+    Ok(file)
 }
 
 /// Returns the last settings in `wanted` that are not in `got`.

@@ -10,7 +10,8 @@ pub fn all() -> Vec<Situation> {
         alone("is_the_root")
             .built_in()
             .boots_root("builtin", "tmpfs")
-            .says("file: /marker-builtin"),
+            .says("file: /marker-builtin")
+            .says("file: /marker-link"),
         alone("is_in_rootfs_when_off").built_in().with("initramfs_mount=0").boots_rootfs("builtin"),
         boot("and_external", |_| {
             let external = Archive::telling("external")?.file("marker-external", 0o644, b"x");
@@ -47,6 +48,7 @@ fn is_left(name: &str, broken: impl Makes) -> Expectation {
         .built_in()
         .boots_root("builtin", "tmpfs")
         .says("file: /marker-builtin")
+        .says("file: /marker-link")
         .never_says("external")
         .logs(BROKEN)
 }
