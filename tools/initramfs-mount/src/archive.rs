@@ -3,10 +3,10 @@
 //! cpio archives, as a kernel unpacks them, and what is in those that are booted here.
 
 use crate::{
-    cmd::{files, go_on_unless_stopping, output, program, read, read_bytes, script},
+    cmd::{files, output, output_bytes, program, read, read_bytes, script},
     guest, paths,
 };
-use anyhow::{ensure, Context, Result};
+use anyhow::{Context, Result};
 use cpio::newc;
 use std::{
     fs,
@@ -262,13 +262,7 @@ pub fn compress(how: &str, data: &[u8]) -> Result<Vec<u8>> {
     let mut input = tempfile::tempfile().context("can't make a file for an archive")?;
     input.write_all(data)?;
     input.rewind()?;
-    let mut command = Command::new(program(name, package)?);
-    let done = command.args(*args).stdin(input).output();
-    let done = done.with_context(|| format!("can't run {name}"))?;
-    go_on_unless_stopping();
-    let said = String::from_utf8_lossy(&done.stderr);
-    ensure!(done.status.success(), "{name} failed to compress an archive: {}", said.trim());
-    Ok(done.stdout)
+    output_bytes(Command::new(program(name, package)?).args(*args).stdin(input))
 }
 
 #[cfg(test)]

@@ -117,16 +117,21 @@ pub fn program(name: &str, package: &str) -> Result<PathBuf> {
 ///
 /// If it can't be started or fails; then the error has the end of what it said.
 pub fn output(command: &mut Command) -> Result<String> {
+    let said = output_bytes(command.stdin(Stdio::null()))?;
+    Ok(String::from_utf8_lossy(&said).into_owned())
+}
+
+/// The same of one that prints what is no text, and may read something.
+pub fn output_bytes(command: &mut Command) -> Result<Vec<u8>> {
     let name = describe(command);
     go_on_unless_stopping();
-    let output =
-        command.stdin(Stdio::null()).output().with_context(|| format!("can't run {name}"))?;
+    let output = command.output().with_context(|| format!("can't run {name}"))?;
     go_on_unless_stopping();
     if !output.status.success() {
         let said = [output.stdout, output.stderr].concat();
         bail!("{name} failed: {}", errors(&String::from_utf8_lossy(&said)));
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(output.stdout)
 }
 
 /// Runs a program that takes a while: shows what it does, and keeps all it prints in `log`.
