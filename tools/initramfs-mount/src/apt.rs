@@ -4,7 +4,7 @@
 
 use crate::{
     cmd::{
-        files, hash, make_dir, make_once, output, program, read, watch, which, write, write_script,
+        cached, files, hash, make_dir, output, program, read, watch, which, write, write_script,
     },
     paths,
 };
@@ -143,11 +143,11 @@ pub const DEBIAN_13: &str = "trixie";
 pub fn unpacked(suite: &str, arch: &str, packages: &[&str]) -> Result<PathBuf> {
     let name = format!("{suite}-{arch}-{:016x}", hash(packages));
     let done = paths::cache().join("foreign").join(name);
-    make_once(&done, |root| unpack_all(suite, arch, packages, root))?;
+    cached(&done, |root| unpack_with_dependencies(suite, arch, packages, root))?;
     Ok(done)
 }
 
-fn unpack_all(suite: &str, arch: &str, packages: &[&str], root: &Path) -> Result<()> {
+fn unpack_with_dependencies(suite: &str, arch: &str, packages: &[&str], root: &Path) -> Result<()> {
     let [own, tarball] = ["own.sources", "root.tar"].map(|name| root.with_file_name(name));
     // This machine's own suites may have newer packages.
     let all = sources(&[suite])?;

@@ -3,7 +3,7 @@
 //! Runs other programs: with progress for those that take a while, and none goes on when this one is
 //! told to stop.
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use goblin::elf::Elf;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use rustix::process::{kill_process, Pid, Signal};
@@ -285,9 +285,8 @@ pub fn make_dir(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))
 }
 
-/// Makes what others use, too, in a folder of its own, and then moves it to where it is wanted. What is
-/// there already stays.
-pub fn make_once(done: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+/// Makes what stays in the cache, unless it is there, in a folder of its own: nobody sees a half of it.
+pub fn cached(done: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _one = lock(&ONE_AT_A_TIME);
     if done.exists() {
@@ -299,9 +298,11 @@ pub fn make_once(done: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<
         .with_context(|| format!("can't make a folder in {}", parent.display()))?;
     let new = dir.path().join("new");
     make(&new)?;
-    // Another make may have been faster.
-    let moved = fs::rename(&new, done).with_context(|| format!("can't make {}", done.display()));
-    moved.or_else(|e| if done.exists() { Ok(()) } else { Err(e) })
+    if let Err(e) = fs::rename(&new, done) {
+        // Or another make was faster.
+        ensure!(done.exists(), "can't make {}: {e}", done.display());
+    }
+    Ok(())
 }
 
 /// Reads a text file.

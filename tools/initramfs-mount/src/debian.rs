@@ -6,7 +6,7 @@
 use crate::{
     apt,
     base::Base,
-    cmd::{files, hash, lock, make_dir, make_once, program, read, watch, write},
+    cmd::{cached, files, hash, lock, make_dir, program, read, watch, write},
     kernel::DISTRIBUTION,
     paths,
 };
@@ -74,7 +74,7 @@ pub fn archive() -> Result<PathBuf> {
     let hash = hash((&packages, LEFT_OUT, read(&customize)?));
     let dir = paths::cache().join("debian");
     let archive = dir.join(format!("{codename}-{hash:016x}.cpio"));
-    make_once(&archive, |new| {
+    cached(&archive, |new| {
         let sources = new.with_extension("sources");
         write(&sources, apt::sources(&[])?)?;
         let mut mmdebstrap = Command::new(program("mmdebstrap", "mmdebstrap")?);

@@ -13,7 +13,7 @@ use crate::{
     apt,
     archive::{noise, Archive},
     base::Base,
-    cmd::{files, lock, make_dir, make_once, output, program, read_bytes, section_size, write},
+    cmd::{cached, files, lock, make_dir, output, program, read_bytes, section_size, write},
     disk, kunit,
     machine::complaint,
     paths,
@@ -102,7 +102,7 @@ fn corpus(dir: &Path) -> Result<Vec<Arc<[u8]>>> {
 /// Returns a folder in the cache with the archives of libarchive's tests, out of Debian's source package.
 pub fn libarchive() -> Result<PathBuf> {
     let done = paths::cache().join("libarchive");
-    make_once(&done, |archives| {
+    cached(&done, |archives| {
         let source = archives.with_file_name("source");
         make_dir(&source)?;
         make_dir(archives)?;
