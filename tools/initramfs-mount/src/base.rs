@@ -151,6 +151,11 @@ impl Base {
         output(git(&self.sources).args(args))
     }
 
+    /// The files of the sources that differ from the last commit, as git lists them.
+    pub fn uncommitted(&self) -> Result<String> {
+        self.git(&["status", "--porcelain", "--untracked-files=no"])
+    }
+
     /// All files that the series makes or changes.
     pub fn files(&self) -> Result<BTreeSet<String>> {
         let changed = self.git(&["diff", "--name-only", PRISTINE, "HEAD"])?;

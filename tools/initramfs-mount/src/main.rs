@@ -249,11 +249,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Task::Series(options) => outgoing::series(&base()?, options)?,
         Task::Patch => user_tree::patch()?,
         Task::Unpatch => user_tree::unpatch()?,
-        Task::Refresh => {
-            let base = base()?;
-            base.lock()?;
-            series::refresh(&base)?;
-        }
+        Task::Refresh => series::refresh(&base()?)?,
         Task::Dist => outgoing::distribute()?,
         Task::Bisect => gates::bisect(&*fixture()?)?,
         Task::Deb => {

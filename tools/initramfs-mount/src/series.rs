@@ -208,7 +208,7 @@ pub fn changed(base: &Base) -> Result<Vec<(PathBuf, String)>> {
         series.len(),
         base.name
     );
-    let dirty = base.git(&["status", "--porcelain", "--untracked-files=no"])?;
+    let dirty = base.uncommitted()?;
     ensure!(dirty.is_empty(), "{dir} has changes that are in no commit:\n{}", dirty.trim_end());
     let new: BTreeSet<_> = series.iter().flat_map(|patch| &patch.new).collect();
     let but: Vec<_> = new.iter().map(|name| format!(":(exclude){name}")).collect();
@@ -251,6 +251,7 @@ pub fn changed(base: &Base) -> Result<Vec<(PathBuf, String)>> {
 ///
 /// Those of [`changed`], or if there is something that would be lost here or there.
 pub fn refresh(base: &Base) -> Result<()> {
+    base.lock()?;
     let who = Identity::of(&paths::top()).unwrap_or_else(Identity::nobody);
     let trees = |head: &str| {
         base.git(&["log", "--reverse", "--format=%T %s", &format!("{PRISTINE}..{head}")])

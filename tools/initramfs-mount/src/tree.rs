@@ -36,7 +36,7 @@ pub fn prepare(base: &Base) -> Result<()> {
         return Ok(());
     }
     fetch(base)?;
-    let dirty = base.git(&["status", "--porcelain", "--untracked-files=no"])?;
+    let dirty = base.uncommitted()?;
     let stopped = base.sources.with_file_name("changing-files");
     ensure!(
         dirty.is_empty() || stopped.is_file(),
