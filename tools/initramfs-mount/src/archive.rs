@@ -86,6 +86,11 @@ impl Archive {
         self.node(name, 0o020600, major, minor)
     }
 
+    /// What the first process talks to.
+    pub fn console(self) -> Self {
+        self.dir("dev").char_device("dev/console", 5, 1)
+    }
+
     /// A file of a type that has no data.
     pub fn node(self, name: &str, mode: u32, major: u32, minor: u32) -> Self {
         let builder = newc::Builder::new(name).mode(mode);

@@ -38,11 +38,7 @@ pub fn cost(fixture: &Fixture) -> Result<()> {
 
 fn instructions(fixture: &Fixture, words: &str) -> Result<u64> {
     // Nothing in it can be run: the kernel panics, long after what is measured.
-    let archive = Archive::new()
-        .dir("dev")
-        .char_device("dev/console", 5, 1)
-        .file("init", 0o755, &[0; 100])
-        .finish();
+    let archive = Archive::new().console().file("init", 0o755, &[0; 100]).finish();
     let machine = fixture.machine(&BOOT)?;
     let machine = machine.append(&format!("loglevel=8 initcall_debug initramfs_async=0 {words}"));
     let boot = Machine { initrd: Some(archive.into()), icount: true, ..machine }.boot()?;

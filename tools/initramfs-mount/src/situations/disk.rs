@@ -76,7 +76,7 @@ pub fn all() -> Vec<Situation> {
     // What is in rootfs stays there, or not: as without the option.
     all.push(code("without_init_takes_no_more_memory", |fixture| {
         let big = |_: &Fixture| {
-            let archive = Archive::new().dir("dev").char_device("dev/console", 5, 1);
+            let archive = Archive::new().console();
             Ok(archive.file("marker", 0o644, &noise(BIG_MIB << 20)).finish())
         };
         let off = free_memory(fixture, boot("", big).with(OFF))?;
@@ -93,7 +93,7 @@ fn without_init() -> Vec<u8> {
 
 /// Small until it is unpacked.
 fn larger_than_half(_: &Fixture) -> Result<Vec<u8>> {
-    let archive = Archive::new().dir("dev").char_device("dev/console", 5, 1);
+    let archive = Archive::new().console();
     compress("zstd", &archive.file("zeros", 0o644, &vec![0; 380 << 20]).finish())
 }
 

@@ -81,7 +81,7 @@ pub fn all() -> Vec<Situation> {
     // What is unpacked twice, since there is no init in it, is never there twice.
     for (name, words) in [("in_little_memory", ""), ("in_little_memory_when_off", OFF)] {
         let boot = boot(name, |_| {
-            let archive = Archive::new().dir("dev").char_device("dev/console", 5, 1);
+            let archive = Archive::new().console();
             Ok(archive.file("big", 0o644, &noise(BIG_MIB << 20)).finish())
         });
         // The initrd, what is in it, and the kernel.
