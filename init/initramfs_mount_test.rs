@@ -364,7 +364,8 @@ impl Sandbox {
     /// Does with an archive what happens at boot. Returns whether this thread works with the
     /// `fs_struct` that it had before.
     fn populate(&self, archive: &[u8]) -> bool {
-        // SAFETY: The unpacker only reads the bytes that it is given.
+        // SAFETY: KUnit runs init suites before init memory is freed. The archive is only read, and
+        // borrowed for as long as that takes: C forgets where it is before it returns.
         unsafe { initramfs_test_populate(archive.as_ptr().cast(), archive.len() as c_ulong) }
     }
 
