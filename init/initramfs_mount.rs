@@ -10,8 +10,8 @@
 //! - [`Prepared::finish`] makes it the root, for all.
 //! - Dropping a [`Prepared`] is the revert: it leaves the root mount and takes it away.
 //!
-//! Until finish, nobody but the thread that unpacks sees any of it, so that there is one switch,
-//! and nothing to be undone but one mount. What C calls is [`initramfs_mount`], which calls
+//! Until finish, nobody but the thread that unpacks works in it, so that there is one switch, and
+//! nothing to be undone but one mount. What C calls is [`initramfs_mount`], which calls
 //! back to have the archives unpacked and judged.
 //!
 //! C header: [`include/linux/initrd.h`](srctree/include/linux/initrd.h)

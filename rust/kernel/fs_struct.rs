@@ -42,15 +42,15 @@ impl<'a> PrivateFs<'a> {
         // of another `PrivateFs`. `copy_fs_struct()` takes its lock, so that others may use it.
         let own = unsafe { bindings::copy_fs_struct(shared.as_ptr()) };
         // INVARIANT: `copy_fs_struct()` returns a new object with one user, its caller. `shared`
-        // is as it was: the exchange leaves the count of its users alone.
+        // is as it was: nobody changes the count of its users.
         let fs = Self {
             shared,
             own: NonNull::new(own).ok_or(ENOMEM)?,
             init,
         };
         // SAFETY: By the invariant of `InitSyscalls`, the routine is still there. `own` is valid
-        // until `drop()`, which exchanges it again before it frees it.
-        unsafe { bindings::init_exchange_fs(own) };
+        // until `drop()`, which puts `shared` in its place before it frees it.
+        unsafe { bindings::init_set_fs(own) };
         Ok(fs)
     }
 
@@ -68,8 +68,8 @@ impl<'a> PrivateFs<'a> {
         let own = self.own.as_ptr();
         // SAFETY: Both are valid by the type invariants. The paths of `own` are read without its
         // lock, since nobody changes them meanwhile: the current task is here, and pivot_root(2),
-        // which changes those of all tasks, is for user processes, of which none runs before init
-        // memory is freed but helpers, which wait for the initramfs. The two functions take
+        // which changes those of other tasks, comes later, for whoever calls it, be it
+        // `prepare_namespace()` or a helper, has waited for the initramfs. The two functions take
         // references of their own on the paths, and the lock of `shared`.
         unsafe {
             bindings::set_fs_root(self.shared.as_ptr(), &(*own).root);
@@ -87,10 +87,10 @@ impl Drop for PrivateFs<'_> {
             return;
         }
         // SAFETY: By the invariant of `InitSyscalls`, the routine is still there. `shared` is
-        // valid by the type invariant, and will be for as long as it was to be before. After the
-        // exchange nobody works with `own`, whose one user this is.
+        // valid by the type invariant, and will be for as long as it was to be before. After that,
+        // nobody works with `own`, whose one user this is.
         unsafe {
-            bindings::init_exchange_fs(self.shared.as_ptr());
+            bindings::init_set_fs(self.shared.as_ptr());
             bindings::free_fs_struct(self.own.as_ptr());
         }
     }

@@ -21,9 +21,6 @@ use core::{
     ptr, //
 };
 
-/// Comes after other options, so that it is what counts.
-const READ_WRITE: &[u8] = b",rw";
-
 /// The right of the current task to call the `init_*()` routines, which are `__init`.
 ///
 /// The routines act on the root, the working directory and the mount namespace of the task. Paths
@@ -53,10 +50,10 @@ impl InitSyscalls {
     }
 
     /// Mounts a new instance of the file system `fs_type` on `target`, on top of what may be
-    /// mounted there already, for reading and writing.
+    /// mounted there already.
     ///
-    /// `options` are those of that file system, separated by commas, or empty; a `ro` among them
-    /// has no effect. `source` is what tools show as its device.
+    /// `options` are those of that file system, separated by commas, or empty. `source` is what
+    /// tools show as its device.
     ///
     /// # Errors
     ///
@@ -64,7 +61,7 @@ impl InitSyscalls {
     #[inline]
     pub fn mount(&self, source: &CStr, target: &CStr, fs_type: &CStr, options: &CStr) -> Result {
         let options = options.to_bytes();
-        if options.len() > PAGE_SIZE - READ_WRITE.len() - 1 {
+        if options.len() > PAGE_SIZE - 1 {
             return Err(EINVAL);
         }
         let mut page;
@@ -74,8 +71,7 @@ impl InitSyscalls {
             let zeros = KBox::<[u8; PAGE_SIZE]>::new_uninit(GFP_KERNEL | __GFP_ZERO)?;
             // SAFETY: All of it is zero, which bytes can be.
             page = unsafe { zeros.assume_init() };
-            let text = [options, READ_WRITE].into_iter().flatten();
-            page.iter_mut().zip(text).for_each(|(to, from)| *to = *from);
+            page.iter_mut().zip(options).for_each(|(to, from)| *to = *from);
             data = page.as_mut_ptr();
         }
         // SAFETY: By the type invariant the routine is still there. The strings end in a NUL and
