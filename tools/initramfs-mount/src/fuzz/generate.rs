@@ -6,92 +6,62 @@
 use crate::archive::{compress, noise, padded, Archive, COMPRESSIONS};
 use anyhow::Result;
 use fastrand::Rng;
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-/// An image that is to be made. It can be made smaller, piece by piece.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    members: Vec<Member>,
-    bends: Vec<Bend>,
+/// An image that comes from a seed. It can be made smaller, piece by piece.
+#[derive(Clone)]
+pub struct Plan<'a> {
+    seed: u64,
+    /// Archives of others, which some of its archives begin with.
+    corpus: &'a [Vec<u8>],
+    /// The numbers of the pieces that are left out.
+    left_out: BTreeSet<u32>,
 }
 
-/// An archive in an image.
-#[derive(Clone, Debug)]
-struct Member {
-    /// How many zeros come before it. If not compressed, it is aligned nevertheless.
-    zeros: usize,
-    /// An archive of somebody else's that it begins with.
-    given: Option<Arc<[u8]>>,
-    entries: Vec<Entry>,
-    end: End,
-    /// What is done to it before it is compressed.
-    bends: Vec<Bend>,
-    how: Option<&'static str>,
+impl<'a> Plan<'a> {
+    /// A plan of its own for each seed.
+    pub fn new(seed: u64, corpus: &'a [Vec<u8>]) -> Self {
+        Self { seed, corpus, left_out: BTreeSet::new() }
+    }
+
+    /// The image, and how many pieces it has.
+    pub fn image(&self) -> Result<(Vec<u8>, u32)> {
+        let mut maker = Maker { plan: self, rng: Rng::with_seed(self.seed), pieces: 0 };
+        Ok((maker.image()?, maker.pieces))
+    }
+
+    /// The same without a piece.
+    pub fn without(&self, piece: u32) -> Self {
+        let mut plan = self.clone();
+        plan.left_out.insert(piece);
+        plan
+    }
 }
 
-#[derive(Clone, Copy, Debug)]
-enum End {
-    Nothing,
-    Trailer,
-    Blocks,
-}
-
-#[derive(Clone, Debug)]
-struct Entry {
-    name: String,
-    kind: Kind,
-    data: Data,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy)]
 enum Kind {
-    Dir,
     File,
-    /// With a checksum, right or wrong.
-    FileWithSum(bool),
+    FileWithSum,
+    FileWithWrongSum,
+    Dir,
     Symlink,
     /// A symlink to the folder that it is in: what follows may go through it.
     LinkToDir,
     HardLinks,
-    /// With this mode.
-    Node(u32),
+    Node,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Data {
-    len: usize,
-    of: Content,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Content {
-    Zeros,
-    Text,
-    Noise,
-}
-
-/// A place, as a part of the whole in units of `2^-32`, so that it stays about there when the whole is
-/// made smaller.
-type Place = u32;
-
-/// Something that happens to bytes.
-#[derive(Clone, Debug)]
-enum Bend {
-    Cut(Place),
-    Flip(Place, u8),
-    /// Writes into a field of the header of one of the entries.
-    Field {
-        entry: usize,
-        field: usize,
-        value: String,
-    },
-    Delete(Place, usize),
-    Double(Place, usize),
-    Zero(Place, usize),
-    Move(Place, usize, Place),
-    Insert(Place, Vec<u8>),
-    Append(Vec<u8>),
-}
+/// How often there is what.
+const KINDS: [(Kind, u8); 8] = [
+    (Kind::File, 24),
+    (Kind::FileWithSum, 4),
+    (Kind::FileWithWrongSum, 1),
+    (Kind::Dir, 4),
+    (Kind::Symlink, 4),
+    (Kind::LinkToDir, 4),
+    (Kind::HardLinks, 4),
+    (Kind::Node, 4),
+];
 
 /// What is found behind archives, or might be.
 const TAILS: &[&[u8]] = &[
@@ -114,300 +84,226 @@ const TAILS: &[&[u8]] = &[
     b"#BOOTCONFIG\n",
 ];
 
+/// What a field of a header may hold that it should not.
+const NONSENSE: &[&str] = &[
+    "00000000", "00000001", "00000002", "ffffffff", "7FFFFFFF", "80000000", "00001000", "00001001",
+    "+0000001",
+];
+
 /// Lengths at which something may change: of words, of blocks, of pages, of decompressors' windows.
 const EDGES: &[usize] = &[0, 4, 110, 512, 4096, 32 << 10, 64 << 10];
 
-fn choose<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
-    from[rng.usize(..from.len())]
+/// Makes the image of a plan. It draws the same numbers whatever is left out.
+struct Maker<'a> {
+    plan: &'a Plan<'a>,
+    rng: Rng,
+    pieces: u32,
 }
 
-/// Around one of [`EDGES`].
-fn edge(rng: &mut Rng) -> usize {
-    (choose(rng, EDGES) + rng.usize(..4)).saturating_sub(2)
-}
-
-impl Plan {
-    /// A plan of its own for each seed. Some members begin with one of `corpus`, if there is any.
-    pub fn new(seed: u64, corpus: &[Arc<[u8]>]) -> Self {
-        let mut rng = Rng::with_seed(seed);
-        let count = choose(&mut rng, &[1, 1, 1, 2, 2, 3, 4]);
-        let mut members: Vec<_> = (0..count).map(|i| Member::new(&mut rng, i)).collect();
-        let with_init = rng.usize(..count);
-        let entries = &mut members[with_init].entries;
-        let at = rng.usize(..=entries.len());
-        let data = Data { len: 10, of: Content::Text };
-        entries.insert(at, Entry { name: "init".to_owned(), kind: Kind::File, data });
-        let mut plan = Self { members, bends: Vec::new() };
-        for _ in 0..choose(&mut rng, &[0, 0, 0, 1, 1, 1, 1, 2, 2, 3]) {
-            let bend = Bend::new(&mut rng);
-            if rng.bool() {
-                let member = rng.usize(..count);
-                plan.members[member].bends.push(bend);
-            } else {
-                plan.bends.push(bend);
-            }
-        }
-        for member in plan.members.iter_mut().filter(|_| !corpus.is_empty()) {
-            member.given = rng.bool().then(|| Arc::clone(&corpus[rng.usize(..corpus.len())]));
-        }
-        plan
+impl Maker<'_> {
+    /// Begins a piece, and returns whether it is to be there.
+    fn piece(&mut self) -> bool {
+        self.pieces += 1;
+        !self.plan.left_out.contains(&self.pieces)
     }
 
-    /// The image.
-    pub fn image(&self) -> Result<Vec<u8>> {
+    fn choose<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.rng.usize(..from.len())]
+    }
+
+    /// Around one of [`EDGES`].
+    fn edge(&mut self) -> usize {
+        (self.choose(EDGES) + self.rng.usize(..4)).saturating_sub(2)
+    }
+
+    fn image(&mut self) -> Result<Vec<u8>> {
+        let count = self.choose(&[1, 1, 1, 2, 2, 3, 4]);
+        let with_init = self.rng.usize(..count);
+        // Each in one of the archives, or in all of the image.
+        let bends = self.choose(&[0, 0, 0, 1, 1, 1, 1, 2, 2, 3]);
+        let bends =
+            (0..bends).map(|_| if self.rng.bool() { self.rng.usize(..count) } else { count });
+        let bends: Vec<_> = bends.collect();
         let (mut image, mut headers) = (Vec::new(), Vec::new());
-        for member in &self.members {
-            let (bytes, within) = member.bytes()?;
-            image.resize(image.len() + member.zeros, 0);
-            if member.how.is_none() {
+        for number in 0..=count {
+            let bends = bends.iter().filter(|place| **place == number).count();
+            if number == count {
+                (0..bends).for_each(|_| self.bend(&mut image, &headers));
+                break;
+            }
+            let is_there = self.piece();
+            if self.rng.u8(..3) == 0 {
+                let zeros = self.edge();
+                if self.piece() && is_there {
+                    image.resize(image.len() + zeros, 0);
+                }
+            }
+            let (mut bytes, within) = self.archive(number, number == with_init);
+            (0..bends).for_each(|_| self.bend(&mut bytes, &within));
+            let (how, ..) = self.choose(COMPRESSIONS);
+            if self.rng.bool() && self.piece() {
+                bytes = compress(how, &bytes)?;
+            } else if is_there {
                 image = padded(image, 4);
                 headers.extend(within.iter().map(|header| image.len() + header));
             }
-            image.extend(bytes);
-        }
-        for bend in &self.bends {
-            bend.apply(&mut image, &headers);
+            if is_there {
+                image.extend(bytes);
+            }
         }
         Ok(image)
     }
 
-    /// The same with something left out or made shorter, in each way that there is.
-    pub fn smaller(&self) -> Vec<Self> {
-        let mut all = Vec::new();
-        let mut add = |change: &dyn Fn(&mut Self)| {
-            let mut plan = self.clone();
-            change(&mut plan);
-            all.push(plan);
-        };
-        for i in 0..self.members.len() {
-            add(&|plan| drop(plan.members.remove(i)));
-        }
-        for i in 0..self.bends.len() {
-            add(&|plan| drop(plan.bends.remove(i)));
-        }
-        for (i, member) in self.members.iter().enumerate() {
-            for n in 0..member.bends.len() {
-                add(&|plan| drop(plan.members[i].bends.remove(n)));
-            }
-            for n in 0..member.entries.len() {
-                add(&|plan| drop(plan.members[i].entries.remove(n)));
-            }
-            if member.how.is_some() {
-                add(&|plan| plan.members[i].how = None);
-            }
-            if member.given.is_some() {
-                add(&|plan| plan.members[i].given = None);
-            }
-            if member.zeros > 0 {
-                add(&|plan| plan.members[i].zeros = 0);
-            }
-            for (n, entry) in member.entries.iter().enumerate() {
-                if entry.data.len > 0 {
-                    add(&|plan| plan.members[i].entries[n].data.len /= 2);
-                }
-                if entry.name.len() > 8 {
-                    let half = entry.name.len() / 2;
-                    add(&|plan| plan.members[i].entries[n].name.truncate(half));
-                }
+    /// An archive, and where its headers are.
+    fn archive(&mut self, number: usize, has_init: bool) -> (Vec<u8>, Vec<usize>) {
+        let mut archive = Archive::new();
+        if !self.plan.corpus.is_empty() && self.rng.bool() {
+            let given = self.rng.usize(..self.plan.corpus.len());
+            if self.piece() {
+                archive = Archive::after(&self.plan.corpus[given]);
             }
         }
-        all
-    }
-}
-
-impl Member {
-    fn new(rng: &mut Rng, number: usize) -> Self {
-        let mut dirs = vec![String::new()];
-        let count = choose(rng, &[0, 1, 1, 2, 3, 5, 8, 12]);
-        let mut names: Vec<String> = Vec::new();
-        let entries = (0..count).map(|i| {
-            let mut entry = Entry::new(rng, &dirs, number * 100 + i);
-            // Something there already, of the same type or of another.
-            if !names.is_empty() && rng.u8(..12) == 0 {
-                entry.name.clone_from(&names[rng.usize(..names.len())]);
+        let (mut headers, mut dirs, mut names) = (Vec::new(), vec![String::new()], Vec::new());
+        let count = self.choose(&[0, 1, 1, 2, 3, 5, 8, 12]) + usize::from(has_init);
+        let init = if has_init { self.rng.usize(..count) } else { count };
+        for i in 0..count {
+            let is_there = self.piece();
+            let header = archive.open().len();
+            let new = if i == init {
+                archive.clone().file("init", 0o755, b"no program")
+            } else {
+                self.entry(archive.clone(), number * 100 + i, &mut dirs, &mut names)
+            };
+            if is_there {
+                headers.push(header);
+                archive = new;
             }
-            let may_have_files = [Kind::Dir, Kind::LinkToDir].contains(&entry.kind);
-            if may_have_files && entry.name.len() < 2000 {
-                dirs.push(format!("{}/", entry.name));
-            }
-            names.push(entry.name.clone());
-            entry
-        });
-        let entries = entries.collect();
-        let (how, ..) = COMPRESSIONS[rng.usize(..COMPRESSIONS.len())];
-        Self {
-            zeros: if rng.u8(..3) == 0 { edge(rng) } else { 0 },
-            given: None,
-            entries,
-            end: choose(rng, &[End::Nothing, End::Trailer, End::Blocks, End::Blocks]),
-            bends: Vec::new(),
-            how: rng.bool().then_some(how),
         }
-    }
-
-    /// The bytes of the archive, and, as long as they are not compressed, where its headers are.
-    fn bytes(&self) -> Result<(Vec<u8>, Vec<usize>)> {
-        let given = self.given.as_deref().unwrap_or_default();
-        let (mut archive, mut headers) = (Archive::after(given), Vec::new());
-        for entry in &self.entries {
-            headers.push(archive.open().len());
-            archive = entry.add_to(archive);
-        }
-        let mut bytes = archive.open();
-        if !matches!(self.end, End::Nothing) {
+        let (mut bytes, end) = (archive.open(), self.rng.u8(..4));
+        if end > 0 && self.piece() {
             headers.push(bytes.len());
-            let blocks = archive.finish();
-            let trailer = (bytes.len() + 124).min(blocks.len());
-            bytes =
-                if matches!(self.end, End::Trailer) { blocks[..trailer].to_vec() } else { blocks };
+            let trailer = bytes.len() + 124;
+            bytes = archive.finish();
+            if end == 1 {
+                bytes.truncate(trailer);
+            }
         }
-        for bend in &self.bends {
-            bend.apply(&mut bytes, &headers);
-        }
-        Ok((self.how.map_or(Ok(bytes.clone()), |how| compress(how, &bytes))?, headers))
+        (bytes, headers)
     }
-}
 
-impl Entry {
-    fn new(rng: &mut Rng, dirs: &[String], number: usize) -> Self {
-        let kinds =
-            [Kind::Dir, Kind::FileWithSum(true), Kind::Symlink, Kind::LinkToDir, Kind::HardLinks];
-        let nodes = [0o010644, 0o020644, 0o060644, 0o140644].map(Kind::Node);
-        let kind = match rng.u8(..12) {
-            0..=5 => Kind::File,
-            6 => choose(rng, &nodes),
-            7 if rng.u8(..4) == 0 => Kind::FileWithSum(false),
-            _ => choose(rng, &kinds),
+    /// Adds an entry. `dirs` are the folders that it may be in, and `names` all that there are.
+    fn entry(
+        &mut self,
+        archive: Archive,
+        number: usize,
+        dirs: &mut Vec<String>,
+        names: &mut Vec<String>,
+    ) -> Archive {
+        let kinds = KINDS.iter().flat_map(|(kind, often)| vec![*kind; usize::from(*often)]);
+        let kind = self.choose(&kinds.collect::<Vec<_>>());
+        let start = self.choose(&["", "", "", "./", "/"]);
+        let dir = &dirs[self.rng.usize(..dirs.len())];
+        let len = match self.rng.u8(..20) {
+            0 => 3900 + self.rng.usize(..220),
+            1 | 2 => 200 + self.rng.usize(..100),
+            _ => self.rng.usize(..12),
         };
-        let dir = &dirs[rng.usize(..dirs.len())];
-        let start = choose(rng, &["", "", "", "./", "/"]);
-        let len = match rng.u8(..20) {
-            0 => 3900 + rng.usize(..220),
-            1 | 2 => 200 + rng.usize(..100),
-            _ => rng.usize(..12),
-        };
-        let mut name = format!("{start}{dir}{number}{}", "n".repeat(len));
-        if rng.u8(..60) == 0 {
+        let long = if self.piece() { "n".repeat(len) } else { String::new() };
+        let mut name = format!("{start}{dir}{number}{long}");
+        // Something there already, of the same type or of another.
+        if !names.is_empty() && self.rng.u8(..12) == 0 {
+            name.clone_from(&names[self.rng.usize(..names.len())]);
+        }
+        if self.rng.u8(..60) == 0 {
             name = "TRAILER!!!".to_owned();
         }
-        let most = if kind == Kind::Symlink { 4200 } else { 200_000 };
-        let len = match rng.u8(..10) {
-            0 => rng.usize(..most),
-            1..=4 => edge(rng).min(most),
-            _ => rng.usize(..100),
-        };
-        let of = choose(rng, &[Content::Zeros, Content::Text, Content::Noise]);
-        Self { name, kind, data: Data { len, of } }
-    }
-
-    fn add_to(&self, archive: Archive) -> Archive {
-        let (name, data) = (self.name.as_str(), self.data.bytes());
-        match self.kind {
-            Kind::Dir => archive.dir(name),
-            Kind::File => archive.file(name, 0o755, &data),
-            Kind::FileWithSum(right) => archive.file_with_sum(name, &data, right),
-            Kind::Symlink => archive.symlink(name, &"t".repeat(self.data.len.max(1))),
+        names.push(name.clone());
+        let may_have_files = matches!(kind, Kind::Dir | Kind::LinkToDir);
+        if may_have_files && name.len() < 2000 {
+            dirs.push(format!("{name}/"));
+        }
+        let data = self.data(if matches!(kind, Kind::Symlink) { 4200 } else { 200_000 });
+        let mode = self.choose(&[0o010644, 0o020644, 0o060644, 0o140644]);
+        match kind {
+            Kind::File => archive.file(&name, 0o755, &data),
+            Kind::FileWithSum => archive.file_with_sum(&name, &data, true),
+            Kind::FileWithWrongSum => archive.file_with_sum(&name, &data, false),
+            Kind::Dir => archive.dir(&name),
+            Kind::Symlink => archive.symlink(&name, &"t".repeat(data.len().max(1))),
             Kind::LinkToDir => {
                 let dir = name.rsplit_once('/').map_or("", |(dir, _)| dir.trim_start_matches('.'));
-                archive.symlink(name, &format!("/{dir}"))
+                archive.symlink(&name, &format!("/{dir}"))
             }
-            Kind::HardLinks => {
-                let other = format!("{name}-2");
-                archive.hard_links(&[name, &other], 0o644, &data)
-            }
-            Kind::Node(mode) => archive.node(name, mode, 1, 3),
+            Kind::HardLinks => archive.hard_links(&[&name, &format!("{name}-2")], 0o644, &data),
+            Kind::Node => archive.node(&name, mode, 1, 3),
         }
     }
-}
 
-impl Data {
-    fn bytes(self) -> Vec<u8> {
-        match self.of {
-            Content::Zeros => vec![0; self.len],
-            Content::Text => b"a line of text\n".iter().copied().cycle().take(self.len).collect(),
-            Content::Noise => noise(self.len),
-        }
-    }
-}
-
-impl Bend {
-    fn new(rng: &mut Rng) -> Self {
-        // Where things begin and end is worth more than where they go on.
-        let place = |rng: &mut Rng| match rng.u8(..4) {
-            0 => rng.u32(..1 << 24),
-            1 => u32::MAX - rng.u32(..1 << 24),
-            _ => rng.u32(..),
+    /// What a file holds, in pieces.
+    fn data(&mut self, most: usize) -> Vec<u8> {
+        let len = match self.rng.u8(..10) {
+            0 => self.rng.usize(..most),
+            1..=4 => self.edge().min(most),
+            _ => self.rng.usize(..100),
         };
-        let at = place(rng);
-        match rng.u8(..12) {
-            0..=2 => Self::Cut(at),
-            3 | 4 => Self::Flip(at, 1 << rng.u8(..8)),
-            5 | 6 => {
-                let nonsense = ["00000000", "00000001", "00000002", "ffffffff", "7FFFFFFF"];
-                let nonsense = [&nonsense[..], &["80000000", "00001000", "00001001", "+0000001"]];
-                let value = choose(rng, &nonsense.concat()).to_owned();
-                let random = format!("{:08x}", rng.u32(..) >> rng.u8(..32));
-                Self::Field {
-                    entry: rng.usize(..20),
-                    field: rng.usize(..13),
-                    value: if rng.bool() { value } else { random },
-                }
-            }
-            7 => Self::Delete(at, edge(rng)),
-            8 => Self::Double(at, edge(rng)),
-            9 => Self::Zero(at, edge(rng)),
-            10 => match place(rng) {
-                to if rng.bool() => Self::Move(at, edge(rng), to),
-                _ => Self::Insert(at, noise(edge(rng).min(600))),
-            },
-            _ => {
-                let (zeros, tail) = (rng.usize(..9), choose(rng, TAILS));
-                Self::Append([&vec![0; zeros], tail].concat())
-            }
+        let parts = [len / 2, len / 4, len - len / 2 - len / 4];
+        let len = parts.into_iter().filter(|_| self.piece()).sum();
+        match self.rng.u8(..3) {
+            0 => vec![0; len],
+            1 => b"a line of text\n".iter().copied().cycle().take(len).collect(),
+            _ => noise(len),
         }
     }
 
-    fn apply(&self, bytes: &mut Vec<u8>, headers: &[usize]) {
-        let find = |at: Place, len: usize| ((u64::from(at) * (len as u64 + 1)) >> 32) as usize;
-        let at = |at: Place| find(at, bytes.len());
-        let range = |place: Place, len: usize| at(place)..(at(place) + len).min(bytes.len());
-        match self {
-            Self::Cut(place) => bytes.truncate(at(*place)),
-            Self::Flip(place, bits) => {
-                let at = at(*place);
-                if let Some(byte) = bytes.get_mut(at) {
-                    *byte ^= bits;
-                }
-            }
-            Self::Field { entry, field, value } => {
-                if headers.is_empty() {
-                    return;
-                }
-                let at = headers[entry % headers.len()] + 6 + 8 * field;
-                if let Some(digits) = bytes.get_mut(at..at + 8) {
+    /// A place, as a part of the whole in units of `2^-32`, so that it stays about there when the whole is
+    /// made smaller. Where things begin and end is worth more than where they go on.
+    fn place(&mut self) -> u32 {
+        match self.rng.u8(..4) {
+            0 => self.rng.u32(..1 << 24),
+            1 => u32::MAX - self.rng.u32(..1 << 24),
+            _ => self.rng.u32(..),
+        }
+    }
+
+    /// Has something happen to bytes.
+    fn bend(&mut self, bytes: &mut Vec<u8>, headers: &[usize]) {
+        let (how, from, to, len) = (self.rng.u8(..13), self.place(), self.place(), self.edge());
+        let (bit, zeros, tail) = (self.rng.u8(..8), self.rng.usize(..9), self.choose(TAILS));
+        let (entry, field) = (self.rng.usize(..20), self.rng.usize(..13));
+        let random = format!("{:08x}", self.rng.u32(..) >> self.rng.u8(..32));
+        let value = if self.rng.bool() { self.choose(NONSENSE) } else { &random };
+        if !self.piece() {
+            return;
+        }
+        let find = |place: u32, len: usize| ((u64::from(place) * (len as u64 + 1)) >> 32) as usize;
+        let at = find(from, bytes.len());
+        let range = at..(at + len).min(bytes.len());
+        match how {
+            0..=2 => bytes.truncate(at),
+            3 | 4 => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << bit),
+            5 | 6 => {
+                let header = headers.get(entry % headers.len().max(1));
+                let digits = header.and_then(|header| {
+                    let at = header + 6 + 8 * field;
+                    bytes.get_mut(at..at + 8)
+                });
+                if let Some(digits) = digits {
                     digits.copy_from_slice(value.as_bytes());
                 }
             }
-            Self::Delete(place, len) => drop(bytes.drain(range(*place, *len))),
-            Self::Double(place, len) => {
-                let block = bytes[range(*place, *len)].to_vec();
-                let at = at(*place);
+            7 => drop(bytes.drain(range)),
+            8 => {
+                let block = bytes[range].to_vec();
                 drop(bytes.splice(at..at, block));
             }
-            Self::Zero(place, len) => {
-                let range = range(*place, *len);
-                bytes[range].fill(0);
-            }
-            Self::Move(place, len, to) => {
-                let block: Vec<_> = bytes.drain(range(*place, *len)).collect();
-                let to = find(*to, bytes.len());
+            9 => bytes[range].fill(0),
+            10 => {
+                let block: Vec<_> = bytes.drain(range).collect();
+                let to = find(to, bytes.len());
                 drop(bytes.splice(to..to, block));
             }
-            Self::Insert(place, block) => {
-                let at = at(*place);
-                drop(bytes.splice(at..at, block.iter().copied()));
-            }
-            Self::Append(block) => bytes.extend(block),
+            11 => drop(bytes.splice(at..at, noise(len.min(600)))),
+            _ => bytes.extend([&vec![0; zeros], tail].concat()),
         }
     }
 }
