@@ -3,7 +3,10 @@
 //! Tells what an image is: a reading of `buffer-format.rst` and of what the guide promises, which owes
 //! nothing to the kernel's unpacker. Decompression is that of crates, with their checksums.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    io::{ErrorKind, Read},
+};
 
 /// What an image is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,10 +107,8 @@ impl Reader {
             self.last = Last::Entry;
         }
         let mut data = Vec::new();
-        let len = unpack(rest, &mut data);
-        let goes_on = self.read(&data, true);
-        let len = len?;
-        Ok(goes_on?.then_some(len))
+        let len = unpack(rest, &mut data)?;
+        Ok(self.read(&data, true)?.then_some(len))
     }
 
     /// What is no archive is junk, if it comes behind one.
@@ -259,53 +260,28 @@ const TOO_LARGE: Verdict = Unsure("needs more memory than there may be");
 const NO_SUM: Verdict = Unsure("damaged, where decompressors have no checksum to go by");
 
 fn gzip(input: &[u8], data: &mut Vec<u8>) -> Result<usize, Verdict> {
-    if input.len() < 10 {
-        return Err(CUT);
-    }
-    if !input.starts_with(b"\x1f\x8b\x08") {
-        return Err(DAMAGED);
-    }
     let (text, name) = (1, 8);
-    if input[3] & !(text | name) != 0 {
+    if input.get(3).is_some_and(|flags| flags & !(text | name) != 0) {
         return Err(Unsure("gzip with more than a name in its header"));
     }
-    let mut at = 10;
-    if input[3] & name != 0 {
-        at += input[at..].iter().position(|byte| *byte == 0).ok_or(CUT)? + 1;
-    }
-    let mut inflate = flate2::Decompress::new(false);
-    loop {
-        let (read, had) = (at + inflate.total_in() as usize, data.len());
-        data.reserve(1 << 16);
-        let done = inflate.decompress_vec(&input[read..], data, flate2::FlushDecompress::None);
-        match done.map_err(|_| DAMAGED)? {
-            flate2::Status::StreamEnd => break,
-            _ if data.len() > MOST => return Err(TOO_LARGE),
-            _ if data.len() == had => return Err(CUT),
-            _ => (),
-        }
-    }
-    at += inflate.total_in() as usize;
-    let mut crc = flate2::Crc::new();
-    crc.update(data);
-    let wanted = [crc.sum().to_le_bytes(), (data.len() as u32).to_le_bytes()].concat();
-    if input.get(at..at + 8).ok_or(CUT)? != wanted {
-        return Err(WRONG_SUM);
-    }
-    Ok(at + 8)
+    let mut left = input;
+    read_all(flate2::bufread::GzDecoder::new(&mut left), data)?;
+    Ok(input.len() - left.len())
 }
 
 fn bzip2(input: &[u8], data: &mut Vec<u8>) -> Result<usize, Verdict> {
-    let mut bunzip = bzip2::Decompress::new(false);
-    loop {
-        let (read, had) = (bunzip.total_in() as usize, data.len());
-        data.reserve(1 << 16);
-        match bunzip.decompress_vec(&input[read..], data).map_err(|_| DAMAGED)? {
-            bzip2::Status::StreamEnd => return Ok(bunzip.total_in() as usize),
-            _ if data.len() > MOST => return Err(TOO_LARGE),
-            _ if data.len() == had && bunzip.total_in() as usize == read => return Err(CUT),
-            _ => (),
-        }
+    let mut left = input;
+    read_all(bzip2::bufread::BzDecoder::new(&mut left), data)?;
+    Ok(input.len() - left.len())
+}
+
+/// Has a decoder decompress all.
+fn read_all(decoder: impl Read, data: &mut Vec<u8>) -> Result<(), Verdict> {
+    match decoder.take(MOST as u64 + 1).read_to_end(data) {
+        Ok(_) if data.len() > MOST => Err(TOO_LARGE),
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == ErrorKind::UnexpectedEof => Err(CUT),
+        Err(_) => Err(DAMAGED),
     }
 }
 
@@ -319,7 +295,7 @@ fn sans_io(
     let (mut at, mut block) = (0, vec![0; 1 << 16]);
     loop {
         let done = process(&input[at..], &mut block).map_err(|e| match e.kind() {
-            std::io::ErrorKind::OutOfMemory => TOO_LARGE,
+            ErrorKind::OutOfMemory => TOO_LARGE,
             _ => damaged.clone(),
         })?;
         at += done.bytes_consumed;
