@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! All that an archive says of its files is so in the root.
+//! All that an archive says of its files is so in the root, be their names relative or absolute.
 
 use super::setup::*;
 use crate::archive::{compress, COMPRESSIONS};
@@ -40,9 +40,11 @@ struct Listed {
 }
 
 impl Listed {
-    /// Adds an entry. Its contents are `size` bytes of lines with `word`, and those of the file that it is
+    /// Adds an entry with a name of its kind. Its contents are `size` bytes of lines with `word`, and those of the file that it is
     /// another name of are those that come last.
-    fn add(&mut self, name: &str, mode: u32, (inode, links): (u32, u32), size: usize, word: &str) {
+    fn add(&mut self, kind: &str, mode: u32, (inode, links): (u32, u32), size: usize, word: &str) {
+        let start = ["", "./", "/"][(self.number as usize + kind.len()) % 3];
+        let name = &format!("{start}{kind}{}", self.number);
         let (uid, gid, time) =
             (100 + self.number, 70_000 + self.number, 1_000_000_000 + self.number);
         // What is no device has none.
@@ -62,20 +64,19 @@ impl Listed {
 
 /// The archive, and what is to be expected of it.
 fn files() -> Result<Listed> {
-    let archive = Archive::running("contents")?;
+    let archive = Archive::running("contents")?.dir(".");
     let mut all = Listed { archive, expected: String::new(), number: 0 };
     for &size in SIZES {
         all.number += 1;
         let (i, alone) = (all.number, (0, 1));
-        let name = |kind: &str| format!("{kind}{i}");
         let link = format!("link:{}", "l".repeat(size.clamp(1, 4095)));
-        all.add(&name("dir"), 0o042_700 + i, (0, 2), 0, "");
-        all.add(&name("file"), 0o104_700 + i, alone, size, &name("word"));
-        all.add(&name("link"), 0o120_777, alone, 0, &link);
-        all.add(&name("device"), 0o060_600 + i, alone, 0, "");
+        all.add("dir", 0o042_700 + i, (0, 2), 0, "");
+        all.add("file", 0o104_700 + i, alone, size, &format!("word{i}"));
+        all.add("link", 0o120_777, alone, 0, &link);
+        all.add("device", 0o060_600 + i, alone, 0, "");
         // The last of the names brings the contents.
-        all.add(&name("first"), 0o100_600 + i, (i, 2), 0, "");
-        all.add(&name("second"), 0o100_600 + i, (i, 2), size, &name("both"));
+        all.add("first", 0o100_600 + i, (i, 2), 0, "");
+        all.add("second", 0o100_600 + i, (i, 2), size, &format!("both{i}"));
     }
     Ok(all)
 }

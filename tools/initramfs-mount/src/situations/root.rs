@@ -9,7 +9,6 @@ use crate::{
     guest, paths,
     toolchain::without_our_make,
 };
-use cpio::newc::Builder;
 use std::{path::PathBuf, process::Command};
 
 pub fn all() -> Vec<Situation> {
@@ -68,19 +67,6 @@ pub fn all() -> Vec<Situation> {
         })
         .with("rdinit=/sbin/other")
         .boots_root("other", "tmpfs"),
-        boot("has_all_kinds_of_files", all_kinds_of_files)
-            .says("a/relative: 1")
-            .says("b/dotted: 2")
-            .says("c/absolute: 3")
-            .says("symlink: a/relative 1")
-            .says("absolute-link: 3")
-            .says("hard: shared shared 3")
-            .says("hard links: same")
-            .says("node: character special file 1:3")
-            .says("mode: 4711:0:0")
-            .says("time: 1000000000")
-            .says("sum: summed")
-            .logs(ROOT_MOUNT),
         boot("without_retained_initrd", |_| Ok(Archive::running("initrd")?.finish()))
             .says("initrd: gone"),
         boot("with_retained_initrd", |_| Ok(Archive::running("initrd")?.finish()))
@@ -141,28 +127,6 @@ pub fn all() -> Vec<Situation> {
         all.push(cut.with(&words).cpus(cpus).disk().boots_disk().logs(BROKEN).into());
     }
     all
-}
-
-/// Names that are relative, start with `./` or are absolute; links; devices; modes; times.
-fn all_kinds_of_files(_: &Fixture) -> Result<Vec<u8>> {
-    let archive = Archive::system()?
-        .dir(".")
-        .dir("a")
-        .file("a/relative", 0o644, b"1")
-        .dir("./b")
-        .file("./b/dotted", 0o644, b"2")
-        .dir("/c")
-        .file("/c/absolute", 0o644, b"3")
-        .symlink("link", "a/relative")
-        .dir("/d")
-        .symlink("/d/link", "/c/absolute")
-        .hard_links(&["hard1", "/hard2", "./hard3"], 0o600, b"shared")
-        .char_device("null", 1, 3)
-        .file("mode", 0o4711, b"")
-        .entry(Builder::new("old-file").mode(0o100644).mtime(1_000_000_000), &[])
-        .file_with_sum("sum", b"summed", true)
-        .script("/init", "exec /guest/files.sh");
-    Ok(archive.finish())
 }
 
 /// The series' own selftest, which tells on any kernel.

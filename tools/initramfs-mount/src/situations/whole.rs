@@ -3,7 +3,7 @@
 //! What the format allows is no broken archive.
 
 use super::setup::*;
-use crate::archive::{compress, noise, padded, COMPRESSIONS};
+use crate::archive::{compress, noise, padded};
 
 pub fn all() -> Vec<Situation> {
     let mut all = situations([
@@ -75,9 +75,6 @@ pub fn all() -> Vec<Situation> {
         })
         .says("file: /marker-last"),
     ]);
-    for (how, ..) in COMPRESSIONS {
-        all.push(boots_whole(how, move |fixture| compress(how, &archive(fixture)?)).into());
-    }
     // What is unpacked twice, since there is no init in it, is never there twice.
     for (name, words) in [("in_little_memory", ""), ("in_little_memory_when_off", OFF)] {
         let boot = boot(name, |_| {
