@@ -75,7 +75,6 @@ pub const GATES: &[Gate] = &[
     ("kernel_doc", When::Mailed, kernel_doc),
     ("sphinx", When::Mailed, sphinx),
     ("kconfig", When::Ours, kconfig),
-    ("modpost", When::Always, modpost),
     ("init_only", When::Always, init_only),
     ("figures", When::Ours, figures),
     ("cost", When::Always, measure::cost),
@@ -186,21 +185,6 @@ fn kconfig(fixture: &Fixture) -> Result<()> {
     Ok(())
 }
 
-/// Links the kernel once more, for modpost to see all of it.
-fn modpost(fixture: &Fixture) -> Result<()> {
-    fixture.machine(&BOOT)?;
-    let base = &fixture.base;
-    for file in ["vmlinux.o", "vmlinux", "vmlinux.symvers", "modules.builtin.modinfo"] {
-        let _ = fs::remove_file(BOOT.dir(base).join(file));
-    }
-    let log = BOOT.make_targets(base, "linking", &["vmlinux"])?;
-    ensure!(log.contains("MODPOST"), "modpost has not run");
-    let said = log.lines().filter(|line| line.contains("modpost:") || line.contains("mismatch"));
-    let said: Vec<_> = said.collect();
-    ensure!(said.is_empty(), "modpost has something to say:\n{}", said.join("\n"));
-    Ok(())
-}
-
 /// Bytes of init text, of init data, of other text and of other data.
 type Sizes = [i64; 4];
 
@@ -286,8 +270,8 @@ fn instrumented(fixture: &Fixture) -> Result<()> {
     is_sanitized(user_mode.parent().unwrap_or(&user_mode))
 }
 
-/// The same in the kernel where objtool patches each return, and KASAN sees to each object, and in the one
-/// where calls and branches are counted.
+/// The same in the kernel where objtool patches each return, and KASAN sees to each object; and calls and
+/// branches of the unpacker are counted in the one where they are.
 pub fn instrumented_debug(fixture: &Fixture) -> Result<()> {
     fixture.machine(&INSTRUMENTED)?;
     let counted = undefined(&INSTRUMENTED.dir(&fixture.base).join("init/initramfs.o"))?;
@@ -364,7 +348,7 @@ fn sparse(fixture: &Fixture) -> Result<()> {
     let base = &fixture.base;
     fixture.machine(&BOOT)?;
     let ours = sparse_of(&BOOT, base)?;
-    let theirs = sparse_of(&OFF, &base.beside("pristine", PRISTINE)?)?;
+    let theirs = sparse_of(&OFF, &base.checkout("pristine", PRISTINE)?)?;
     let new: Vec<_> = ours.difference(&theirs).cloned().collect();
     ensure!(new.is_empty(), "sparse has something to say:\n{}", new.join("\n"));
     Ok(())
@@ -443,7 +427,7 @@ fn no_warnings_in(log: &str, files: &BTreeSet<String>) -> Result<()> {
 pub fn bisect(fixture: &Fixture) -> Result<()> {
     let base = &fixture.base;
     tree::prepare(base)?;
-    let there = base.beside("bisect", PRISTINE)?;
+    let there = base.checkout("bisect", PRISTINE)?;
     let commits =
         base.git(&["log", "--reverse", "--format=%H %s", &format!("{PRISTINE}..HEAD")])?;
     let count = commits.lines().count();

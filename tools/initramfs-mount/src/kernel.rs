@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Configures and builds kernels. This is the place that knows what layers of configuration each of
-//! them is made of.
+//! them is made of, but for user-mode Linux and Debian's packages.
 
 use crate::{
     arch,
@@ -14,6 +14,7 @@ use crate::{
 };
 use anyhow::{ensure, Context, Result};
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -122,8 +123,9 @@ impl Kernel {
     /// What its command line must have.
     pub fn words(&self) -> &'static str {
         if self.layers.contains(&"debug") {
-            // ACPI would take 30 s to look for interrupts. There is another table of these.
-            "page_poison=1 acpi=noirq"
+            // ACPI would take 30 s to look for interrupts. There is another table of these. And while the kernel
+            // finds out what the CPU has, KASAN takes addresses of five levels for none.
+            "page_poison=1 acpi=noirq no5lvl"
         } else {
             ""
         }
@@ -285,32 +287,22 @@ fn built_in(base: &Base) -> Result<PathBuf> {
     Ok(file)
 }
 
-/// Returns the last settings in `wanted` that are not in `got`.
+/// The settings of a configuration: of each name the last one. What is not set is `n`.
+fn values(config: &str) -> BTreeMap<&str, &str> {
+    let lines = config.lines().map(str::trim);
+    let values = lines.filter_map(|line| match line.strip_prefix("# ") {
+        Some(line) => Some((line.strip_suffix(" is not set")?, "n")),
+        None => line.split_once('='),
+    });
+    values.collect()
+}
+
+/// Returns the settings in `wanted` that are not in `got`.
 pub fn missing(wanted: &str, got: &str) -> Vec<String> {
-    let name = |line: &str| -> Option<String> {
-        let line = line.strip_prefix("# ").unwrap_or(line);
-        line.starts_with("CONFIG_")
-            .then(|| line.split(['=', ' ']).next().unwrap_or_default().to_owned())
-    };
-    let mut last: Vec<(String, &str)> = Vec::new();
-    for line in wanted.lines().map(str::trim) {
-        if let Some(name) = name(line) {
-            last.retain(|(old, _)| *old != name);
-            last.push((name, line));
-        }
-    }
-    let is_on =
-        |name: &str| got.lines().any(|l| l.strip_prefix(name).is_some_and(|l| l.starts_with('=')));
-    last.into_iter()
-        .filter(|(name, line)| {
-            if line.ends_with(" is not set") || line.ends_with("=n") {
-                is_on(name)
-            } else {
-                !got.lines().any(|l| l == *line)
-            }
-        })
-        .map(|(_, line)| line.to_owned())
-        .collect()
+    let got = values(got);
+    let differs = |(name, value): &(&str, &str)| got.get(name).unwrap_or(&"n") != value;
+    let missing = values(wanted).into_iter().filter(differs);
+    missing.map(|(name, value)| format!("{name}={value}")).collect()
 }
 
 /// Builds the kernel that is booted, or the one under sanitizers, and leaves it as `vmlinuz`, with
@@ -344,7 +336,7 @@ mod tests {
         assert_eq!(missing("CONFIG_A=y\nCONFIG_C=\"x\"\n# a comment\n", got), [""; 0]);
         assert_eq!(missing("CONFIG_B=y\nCONFIG_E=y\n", got), ["CONFIG_B=y", "CONFIG_E=y"]);
         assert_eq!(missing("CONFIG_A=n\nCONFIG_E=n\n", got), ["CONFIG_A=n"]);
-        assert_eq!(missing("# CONFIG_D is not set\n", got), ["# CONFIG_D is not set"]);
+        assert_eq!(missing("# CONFIG_D is not set\n", got), ["CONFIG_D=n"]);
         // The last one counts.
         assert_eq!(missing("CONFIG_B=y\nCONFIG_B=n\n", got), [""; 0]);
     }
