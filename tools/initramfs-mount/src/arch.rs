@@ -10,7 +10,7 @@ use std::{path::PathBuf, sync::OnceLock};
 /// An architecture.
 #[derive(Debug)]
 pub struct Arch {
-    /// As QEMU and `configs/arch/` call it. What follows a dash sets it apart from another row.
+    /// As `configs/arch/` and people call it. What follows a dash sets it apart from another row.
     pub name: &'static str,
     /// As the kernel's `ARCH=` does.
     pub kernel: &'static str,
@@ -21,7 +21,7 @@ pub struct Arch {
     pub kunit_lacks: &'static [&'static str],
     /// As Debian does.
     pub debian: &'static str,
-    /// Whether virtme-ng knows it, by the same name.
+    /// Whether virtme-ng knows it, by Debian's name.
     pub in_vng: bool,
     /// The release of Debian that its guests get their programs from.
     pub suite: &'static str,

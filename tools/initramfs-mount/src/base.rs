@@ -132,7 +132,7 @@ impl Base {
     /// # Errors
     ///
     /// If git can't make it, or the sources are a user's own, where nothing is to be made.
-    pub fn beside(&self, name: &str, commit: &str) -> Result<Self> {
+    pub fn checkout(&self, name: &str, commit: &str) -> Result<Self> {
         ensure!(!self.own, "this takes checkouts of its own, which are not made in KDIR=");
         let dir = self.dir.join(name);
         let sources = dir.join("linux");

@@ -60,8 +60,7 @@ fn packages() -> Vec<(For, &'static str, Vec<&'static str>)> {
         ]),
         (For::Test, "disks that are booted", vec!["e2fsprogs", "grub-common", "grub-pc-bin"]),
         (For::Test, "what runs in an initramfs", vec![
-            "crun", "bubblewrap", "charliecloud-runtime", "libcap2-bin", "iproute2", "klibc-utils",
-            "bsdextrautils",
+            "crun", "bubblewrap", "charliecloud-runtime", "iproute2", "klibc-utils",
         ]),
         (For::Test, "kexec, and a boot on arm64", vec!["qemu-system-arm", "mmdebstrap", "uidmap"]),
         (For::Test, "the gates", vec!["sparse", "python3-sphinx", "graphviz", "shellcheck"]),

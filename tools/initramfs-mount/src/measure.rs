@@ -13,7 +13,7 @@ use crate::{
 use anyhow::{ensure, Context, Result};
 use regex::Regex;
 
-/// The cost that `make bench` and `make test` allow.
+/// The cost that `make bench`, `make check` and `make test` allow.
 const LIMIT: u64 = 25_000;
 
 /// Measures populate_rootfs for a small archive without the feature and with it.

@@ -307,10 +307,8 @@ impl Run<'_> {
 
     fn in_debian(&self) -> Result<String> {
         let boot = self.boot(|| {
-            let group = self.program.group;
-            let together = all()?.into_iter().filter(|program| program.group == group);
-            let names: Vec<_> = together.map(|program| program.name).collect();
-            self.debian(self.machine(&DISTRIBUTION)?, &names.join(","), &[])
+            // All of them.
+            self.debian(self.machine(&DISTRIBUTION)?, "", &[])
         })?;
         self.part(&boot)
     }

@@ -280,7 +280,7 @@ pub fn check(base: &Base) -> Result<()> {
 /// Brings the series into a tree as somebody has it, has virtme-ng build it, and boots it.
 pub fn with_virtme(base: &Base) -> Result<()> {
     tree::prepare(base)?;
-    let there = base.beside("user", PRISTINE)?;
+    let there = base.checkout("user", PRISTINE)?;
     // An earlier run may have been stopped in the middle.
     let _ = there.git(&["am", "--abort"]);
     there.git(&["config", "user.name", "A Developer"])?;

@@ -55,7 +55,7 @@ const WORDS: &[&str] =
 /// kernel has said that there is no root mount.
 pub fn sweep(base: &Base) -> Result<()> {
     tree::prepare(base)?;
-    let there = base.beside("faults", base.git(&["rev-parse", "HEAD"])?.trim())?;
+    let there = base.checkout("faults", base.git(&["rev-parse", "HEAD"])?.trim())?;
     for (file, default, other) in CHANGES {
         let file = there.sources.join(file);
         let text = read(&file)?;
