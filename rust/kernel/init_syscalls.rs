@@ -71,7 +71,9 @@ impl InitSyscalls {
             let zeros = KBox::<[u8; PAGE_SIZE]>::new_uninit(GFP_KERNEL | __GFP_ZERO)?;
             // SAFETY: All of it is zero, which bytes can be.
             page = unsafe { zeros.assume_init() };
-            page.iter_mut().zip(options).for_each(|(to, from)| *to = *from);
+            for (to, from) in page.iter_mut().zip(options) {
+                *to = *from;
+            }
             data = page.as_mut_ptr();
         }
         // SAFETY: By the type invariant the routine is still there. The strings end in a NUL and
