@@ -38,7 +38,6 @@ impl<'a> Plan<'a> {
     }
 }
 
-#[derive(Clone, Copy)]
 enum Kind {
     File,
     FileWithSum,
@@ -50,18 +49,6 @@ enum Kind {
     HardLinks,
     Node,
 }
-
-/// How often there is what.
-const KINDS: [(Kind, u8); 8] = [
-    (Kind::File, 24),
-    (Kind::FileWithSum, 4),
-    (Kind::FileWithWrongSum, 1),
-    (Kind::Dir, 4),
-    (Kind::Symlink, 4),
-    (Kind::LinkToDir, 4),
-    (Kind::HardLinks, 4),
-    (Kind::Node, 4),
-];
 
 /// What is found behind archives, or might be.
 const TAILS: &[&[u8]] = &[
@@ -123,14 +110,10 @@ impl Maker<'_> {
         let bends = self.choose(&[0, 0, 0, 1, 1, 1, 1, 2, 2, 3]);
         let bends =
             (0..bends).map(|_| if self.rng.bool() { self.rng.usize(..count) } else { count });
-        let bends: Vec<_> = bends.collect();
+        let places: Vec<_> = bends.collect();
+        let bends = |number: usize| places.iter().filter(|place| **place == number).count();
         let (mut image, mut headers) = (Vec::new(), Vec::new());
-        for number in 0..=count {
-            let bends = bends.iter().filter(|place| **place == number).count();
-            if number == count {
-                (0..bends).for_each(|_| self.bend(&mut image, &headers));
-                break;
-            }
+        for number in 0..count {
             let is_there = self.piece();
             if self.rng.u8(..3) == 0 {
                 let zeros = self.edge();
@@ -139,7 +122,7 @@ impl Maker<'_> {
                 }
             }
             let (mut bytes, within) = self.archive(number, number == with_init);
-            (0..bends).for_each(|_| self.bend(&mut bytes, &within));
+            (0..bends(number)).for_each(|_| self.bend(&mut bytes, &within));
             let (how, ..) = self.choose(COMPRESSIONS);
             if self.rng.bool() && self.piece() {
                 bytes = compress(how, &bytes)?;
@@ -151,6 +134,7 @@ impl Maker<'_> {
                 image.extend(bytes);
             }
         }
+        (0..bends(count)).for_each(|_| self.bend(&mut image, &headers));
         Ok(image)
     }
 
@@ -199,8 +183,16 @@ impl Maker<'_> {
         dirs: &mut Vec<String>,
         names: &mut Vec<String>,
     ) -> Archive {
-        let kinds = KINDS.iter().flat_map(|(kind, often)| vec![*kind; usize::from(*often)]);
-        let kind = self.choose(&kinds.collect::<Vec<_>>());
+        let kind = match self.rng.u8(..49) {
+            0..=23 => Kind::File,
+            24..=27 => Kind::FileWithSum,
+            28 => Kind::FileWithWrongSum,
+            29..=32 => Kind::Dir,
+            33..=36 => Kind::Symlink,
+            37..=40 => Kind::LinkToDir,
+            41..=44 => Kind::HardLinks,
+            _ => Kind::Node,
+        };
         let start = self.choose(&["", "", "", "./", "/"]);
         let dir = &dirs[self.rng.usize(..dirs.len())];
         let len = match self.rng.u8(..20) {
@@ -280,7 +272,11 @@ impl Maker<'_> {
         let range = at..(at + len).min(bytes.len());
         match how {
             0..=2 => bytes.truncate(at),
-            3 | 4 => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << bit),
+            3 | 4 => {
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte ^= 1 << bit;
+                }
+            }
             5 | 6 => {
                 let header = headers.get(entry % headers.len().max(1));
                 let digits = header.and_then(|header| {
