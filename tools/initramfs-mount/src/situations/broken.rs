@@ -78,7 +78,7 @@ pub fn all() -> Vec<Situation> {
             let second = Archive::new().file("x", 0o644, b"x").finish();
             Ok([first()?, vec![0], second].concat())
         }),
-        boot("is_run_when_off", half_of_big).with("initramfs_mount=0").boots_rootfs("half"),
+        boot("is_run_when_off", half_of_big).with(OFF).boots_rootfs("half"),
         // As when a bit of its magic number has changed. The panic is that there is no root.
         boot("not_an_archive_after_microcode", |_| Ok(microcode_and_noise())).panics(),
         boot("not_an_archive_after_microcode_then_the_disk", |_| Ok(microcode_and_noise()))

@@ -12,7 +12,7 @@ pub fn all() -> Vec<Situation> {
             .boots_root("builtin", "tmpfs")
             .says("file: /marker-builtin")
             .says("file: /marker-link"),
-        alone("is_in_rootfs_when_off").built_in().with("initramfs_mount=0").boots_rootfs("builtin"),
+        alone("is_in_rootfs_when_off").built_in().with(OFF).boots_rootfs("builtin"),
         boot("and_external", |_| {
             let external = Archive::telling("external")?.file("marker-external", 0o644, b"x");
             Ok(external.finish())

@@ -40,11 +40,7 @@ pub fn all() -> Vec<Situation> {
             guest("silent").comes_to(|seen, _| seen.number("free").map(drop)),
             "its \"free\"",
         ),
-        fails_as(
-            "not_logged",
-            boot("", archive).with("initramfs_mount=0").logs(ROOT_MOUNT),
-            "the console has no",
-        ),
+        fails_as("not_logged", boot("", archive).with(OFF).logs(ROOT_MOUNT), "the console has no"),
         fails_as(
             "warning_on_the_console",
             guest("warn").says("init: archive"),

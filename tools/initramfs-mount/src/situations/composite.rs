@@ -53,15 +53,14 @@ pub fn all() -> Vec<Situation> {
         let mib = 512 + 2 * SMALL_FILES * arch::current().page_kib / 1024;
         let boot = |name: String| boot(name, |_| image()).mib(mib).seconds(120);
         let on = boot((*name).to_owned()).boots_root("archive", "tmpfs");
-        let off =
-            boot(format!("{name}_when_off")).with("initramfs_mount=0").boots_rootfs("archive");
+        let off = boot(format!("{name}_when_off")).with(OFF).boots_rootfs("archive");
         all.extend([has(on.never_logs(BROKEN)).into(), has(off).into()]);
     }
     // The kernel wants that NUL.
     let old = boot("with_newc_by_an_old_grub", |_| then(main()?, by_an_old_grub()));
     all.push(old.panics().logs("malformed archive").into());
     let old = boot("with_newc_by_an_old_grub_when_off", |_| then(main()?, by_an_old_grub()));
-    let old = old.with("initramfs_mount=0").boots_rootfs("archive");
+    let old = old.with(OFF).boots_rootfs("archive");
     all.push(old.logs("malformed archive").into());
     all
 }

@@ -40,8 +40,8 @@ struct Listed {
 }
 
 impl Listed {
-    /// Adds an entry with a name of its kind. Its contents are `size` bytes of lines with `word`, and those of the file that it is
-    /// another name of are those that come last.
+    /// Adds an entry with a name of its kind. Its contents are `size` bytes of lines with `word`, and those of
+    /// the file that it is another name of are those that come last.
     fn add(&mut self, kind: &str, mode: u32, (inode, links): (u32, u32), size: usize, word: &str) {
         let start = ["", "./", "/"][(self.number as usize + kind.len()) % 3];
         let name = &format!("{start}{kind}{}", self.number);

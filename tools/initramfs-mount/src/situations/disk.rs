@@ -6,8 +6,6 @@ use super::setup::*;
 use crate::archive::{compress, noise};
 use anyhow::ensure;
 
-const OFF: &str = "initramfs_mount=0";
-
 pub fn all() -> Vec<Situation> {
     let mut all = situations([
         alone("without_archive").disk().boots_disk().never_logs("initramfs_mount: "),

@@ -76,16 +76,14 @@ pub fn all() -> Vec<Situation> {
         ),
         // The first bit of what comes out of it.
         panics(boot("panic_for_a_flipped_bit", |_| Ok(flipped(stored(&whole()?)?, 15, 1))).disk()),
-        panics(boot("panic_when_off", |_| broken()).with("initramfs_mount=0").disk()),
+        panics(boot("panic_when_off", |_| broken()).with(OFF).disk()),
         panics(boot("panic_after_microcode", |_| Ok(microcode_and_noise())).disk()),
         panics(
-            boot("panic_after_microcode_when_off", |_| Ok(microcode_and_noise()))
-                .with("initramfs_mount=0")
-                .disk(),
+            boot("panic_after_microcode_when_off", |_| Ok(microcode_and_noise())).with(OFF).disk(),
         ),
         boot("no_panic_for_junk_when_off", |fixture| Ok([&archive(fixture)?[..], JUNK].concat()))
             .with(PANIC)
-            .with("initramfs_mount=0")
+            .with(OFF)
             .boots_rootfs("archive"),
         boot("no_panic_for_an_initrd", initrd)
             .with("root=/dev/ram0 rw")

@@ -15,7 +15,7 @@ pub fn all() -> Vec<Situation> {
     let mut all = situations([
         boot("pivots", archive).boots_root("archive", "tmpfs"),
         boot("is_rootfs_when_off", archive)
-            .with("initramfs_mount=0")
+            .with(OFF)
             .boots_rootfs("archive")
             .never_logs("initramfs_mount: "),
         boot("gives_memory_back", |_| {
@@ -101,7 +101,7 @@ pub fn all() -> Vec<Situation> {
             .says("ok 2 pivot_root out of the initramfs")
             .says("ok 3 umount of the old root")
             .never_says("initramfs_mount_test."),
-        boot("is_not_left_by_the_selftest_when_off", selftest).with("initramfs_mount=0").comes_to(
+        boot("is_not_left_by_the_selftest_when_off", selftest).with(OFF).comes_to(
             |seen, fixture| {
                 let pivots = if fixture.base.has_nullfs() { "ok" } else { "not ok" };
                 seen.says(&format!("{pivots} 2 pivot_root out of the initramfs")).map(drop)

@@ -21,7 +21,7 @@ pub fn all() -> Vec<Situation> {
 }
 
 fn compare(fixture: &Fixture, module: &str) -> Result<()> {
-    let (on, off) = (boot(fixture, module, "")?, boot(fixture, module, "initramfs_mount=0")?);
+    let (on, off) = (boot(fixture, module, "")?, boot(fixture, module, OFF)?);
     on.logs("initramfs_mount: / is the initramfs, tmpfs")?;
     off.never_logs("initramfs_mount: / is")?;
     // What depends on the name of a file system is not the same.

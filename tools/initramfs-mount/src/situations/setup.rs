@@ -242,6 +242,9 @@ pub fn situations<const N: usize>(expectations: [Expectation; N]) -> Vec<Situati
 /// What the unpacker says of a broken archive that it has begun with.
 pub const BROKEN: &str = "Initramfs unpacking failed: ";
 
+/// What turns the feature off.
+pub const OFF: &str = "initramfs_mount=0";
+
 /// What comes after an archive and is none.
 pub const JUNK: &[u8] = b"this is no archive, and no zeros";
 

@@ -88,8 +88,6 @@ pub fn all() -> Vec<Situation> {
     all
 }
 
-const OFF: &str = "initramfs_mount=0";
-
 fn boots_whole(name: &str, image: impl Makes) -> Expectation {
     boot(name, judged(image, is_whole)).boots_root("archive", "tmpfs").never_logs(BROKEN)
 }
