@@ -306,10 +306,7 @@ impl Run<'_> {
     }
 
     fn in_debian(&self) -> Result<String> {
-        let boot = self.boot(|| {
-            // All of them.
-            self.debian(self.machine(&DISTRIBUTION)?, "", &[])
-        })?;
+        let boot = self.boot(|| self.debian(self.machine(&DISTRIBUTION)?, "", &[]))?;
         self.part(&boot)
     }
 
@@ -332,7 +329,8 @@ impl Run<'_> {
         self.part(&boot)
     }
 
-    /// A machine with the small Debian as its initramfs, with the archive of its kernel's modules, and a disk.
+    /// A machine with the small Debian as its initramfs, which runs these programs, or all if none is named, with
+    /// the archive of its kernel's modules, and a disk.
     fn debian(&self, machine: Machine, programs: &str, modules: &[u8]) -> Result<Machine> {
         let initrd = self.fixture.image("debian.cpio", |initrd| {
             fs::copy(debian::archive()?, initrd)?;
