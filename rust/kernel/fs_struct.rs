@@ -15,7 +15,8 @@ use core::ptr::NonNull;
 ///
 /// A task shares its `fs_struct` with others, as kernel threads do with each other. What is done
 /// to a private one is done to nobody else, until [`PrivateFs::publish`] does it to the shared
-/// one, too. Dropping it goes back to that.
+/// one, too. Dropping it goes back to that. Of two, the one that was made last is to be dropped
+/// first; otherwise the task stays with the copy of the other one, which is not freed.
 ///
 /// # Invariants
 ///
@@ -34,7 +35,7 @@ impl<'a> PrivateFs<'a> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
+    /// `ENOMEM`, or `EINVAL` if the task has none.
     #[inline]
     pub fn enter(init: &'a InitSyscalls) -> Result<Self> {
         let shared = NonNull::new(Self::current(init)).ok_or(EINVAL)?;
@@ -81,8 +82,7 @@ impl<'a> PrivateFs<'a> {
 impl Drop for PrivateFs<'_> {
     #[inline]
     fn drop(&mut self) {
-        // Should one be dropped that was made before another, its copy must stay: that other one
-        // goes back to it.
+        // Another one goes back to this copy.
         if Self::current(self.init) != self.own.as_ptr() {
             return;
         }
