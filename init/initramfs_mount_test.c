@@ -81,14 +81,16 @@ bool __init initramfs_test_populate(const char *archive, unsigned long len)
 {
 	struct fs_struct *fs = current->fs;
 	/* Of the initramfs that was booted with, and of the command line */
-	char *error = initramfs_error;
+	char *error = initramfs_error, *rdinit = ramdisk_execute_command;
 	bool enabled = initramfs_mount_enabled, errors_panic = initramfs_errors_panic;
 
 	initrd_start = (unsigned long)archive;
 	initrd_end = initrd_start + len;
 	initramfs_mount_enabled = true;
 	initramfs_errors_panic = false;
+	ramdisk_execute_command = "/init";
 	populate_root(0);
+	ramdisk_execute_command = rdinit;
 	initramfs_error = error;
 	initramfs_mount_enabled = enabled;
 	initramfs_errors_panic = errors_panic;

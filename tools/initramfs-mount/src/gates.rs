@@ -8,7 +8,7 @@ use crate::{
     base::{git, Base, PRISTINE},
     cmd::{elf, make_dir, output, program, read, read_bytes, section_size, watch, write},
     harness::{Fixture, Seen},
-    kernel::{Kernel, BISECT, BOOT, DEBIAN_13, DEBUG, GCC, INSTRUMENTED, OFF, TEST},
+    kernel::{Kernel, BISECT, BOOT, DEBIAN_13, DEBUG, GCC, INSTRUMENTED, KUNIT, OFF},
     kunit,
     machine::Machine,
     measure, outgoing, paths,
@@ -326,21 +326,21 @@ fn figures(fixture: &Fixture) -> Result<()> {
 
 /// Builds what we touch with W=1 and CLIPPY=1, with the KUnit tests.
 fn warnings(fixture: &Fixture) -> Result<()> {
-    fixture.machine(&TEST)?;
+    fixture.machine(&KUNIT)?;
     let base = &fixture.base;
     // All of it, or there would be nothing to warn of the second time.
-    let objects = TEST.dir(base);
+    let objects = KUNIT.dir(base);
     let _ = fs::remove_dir_all(objects.join("init"));
     let _ = fs::remove_file(objects.join("rust/kernel.o"));
     let targets = [&["W=1", "CLIPPY=1", "init/", "rust/"], OTHERS].concat();
-    no_warnings_in(&TEST.make_targets(base, "linting", &targets)?, &ours(base)?)
+    no_warnings_in(&KUNIT.make_targets(base, "linting", &targets)?, &ours(base)?)
 }
 
 fn rustdoc(fixture: &Fixture) -> Result<()> {
-    fixture.machine(&TEST)?;
+    fixture.machine(&KUNIT)?;
     let base = &fixture.base;
-    let _ = fs::remove_dir_all(TEST.dir(base).join("Documentation/output/rust/rustdoc/kernel"));
-    no_warnings_in(&TEST.make_targets(base, "rustdoc of", &["CLIPPY=1", "rustdoc"])?, &ours(base)?)
+    let _ = fs::remove_dir_all(KUNIT.dir(base).join("Documentation/output/rust/rustdoc/kernel"));
+    no_warnings_in(&KUNIT.make_targets(base, "rustdoc of", &["CLIPPY=1", "rustdoc"])?, &ours(base)?)
 }
 
 /// sparse has nothing to say of the C files that we touch which it would not say without us.

@@ -58,10 +58,10 @@ pub const BOOT: Kernel = Kernel { debug: Some(&DEBUG), ..kernel("boot", &["conta
 /// The same with an archive in it.
 pub const TEST: Kernel = Kernel {
     debug: Some(&DEBUG_TEST),
-    ..kernel("test", &["container", "test", "kunit", BUILT_IN], Some(&BOOT))
+    ..kernel("test", &["container", "test", BUILT_IN], Some(&BOOT))
 };
 
-/// The same without that archive, in place of which the KUnit tests expect the default one.
+/// The same with the KUnit tests in place of that archive: they expect the default one.
 pub const KUNIT: Kernel = kernel("kunit", &["container", "test", "kunit"], Some(&TEST));
 
 /// [`BOOT`] under sanitizers, with the KUnit tests.
@@ -69,7 +69,7 @@ pub const DEBUG: Kernel = kernel("debug", &["container", "kunit", "debug"], None
 
 /// [`TEST`] under sanitizers.
 const DEBUG_TEST: Kernel =
-    kernel("debug-test", &["container", "test", "kunit", "debug", BUILT_IN], Some(&DEBUG));
+    kernel("debug-test", &["container", "test", "debug", BUILT_IN], Some(&DEBUG));
 
 /// A small one with the KUnit tests, which builds fast.
 pub const SMALL: Kernel = kernel("small", &["kunit"], None);

@@ -50,12 +50,13 @@ pub fn user_mode(base: &Base) -> Result<()> {
 /// Builds user-mode Linux with the tests in it. Returns where it is.
 pub fn build_user_mode(base: &Base) -> Result<PathBuf> {
     tree::prepare(base)?;
-    build_user_mode_with(base, &[])
+    user_mode_kunit(base, USER_MODE, "build", &configs(base))?;
+    Ok(base.dir.join(USER_MODE).join("linux"))
 }
 
-/// The same of a checkout, as it is, with configurations in addition.
-pub fn build_user_mode_with(base: &Base, more: &[PathBuf]) -> Result<PathBuf> {
-    user_mode_kunit(base, USER_MODE, "build", &[&configs(base), more].concat())?;
+/// The same of a checkout, as it is, with other configurations in place of the tests.
+pub fn build_user_mode_with(base: &Base, configs: &[PathBuf]) -> Result<PathBuf> {
+    user_mode_kunit(base, USER_MODE, "build", &[&debug_configs(), configs].concat())?;
     Ok(base.dir.join(USER_MODE).join("linux"))
 }
 
@@ -73,9 +74,12 @@ pub fn without_option(base: &Base) -> Result<()> {
 
 /// The configurations of our suite and of the neighbours, under KASAN.
 fn configs(base: &Base) -> Vec<PathBuf> {
-    let debug =
-        ["debug", "arch/um-debug"].map(|name| paths::tool(&format!("configs/{name}.config")));
-    [kunit_config(base)].into_iter().chain(debug).chain(neighbours(base)).collect()
+    let ours = [kunit_config(base)].into_iter().chain(debug_configs());
+    ours.chain(neighbours(base)).collect()
+}
+
+fn debug_configs() -> [PathBuf; 2] {
+    ["debug", "arch/um-debug"].map(|name| paths::tool(&format!("configs/{name}.config")))
 }
 
 /// The configuration of the neighbours.

@@ -2,7 +2,7 @@
 
 //! A system that has its root elsewhere.
 
-use super::setup::*;
+use super::{broken::flipped, setup::*};
 use crate::archive::{compress, noise};
 use anyhow::ensure;
 
@@ -44,6 +44,18 @@ pub fn all() -> Vec<Situation> {
         boot("with_missing_rdinit", archive).disk().with("rdinit=/nosuch").boots_disk(),
         legacy("legacy_initrd", initrd),
         legacy("legacy_initrd_compressed", |fixture| compress("gzip", &initrd(fixture)?)),
+        // Nobody compares it of a RAM disk.
+        legacy("legacy_initrd_with_a_wrong_checksum", |fixture| {
+            let packed = compress("gzip", &initrd(fixture)?)?;
+            let at = packed.len() - 8;
+            Ok(flipped(packed, at, 1))
+        }),
+        // As a file system with 93 inodes in some unit has it.
+        legacy("legacy_initrd_with_what_lzma_begins_with", |fixture| {
+            let mut image = initrd(fixture)?;
+            image[512..514].copy_from_slice(b"\x5d\0");
+            Ok(image)
+        }),
         alone("finds_no_firmware_without_archive")
             .disk()
             .boots_disk()

@@ -39,6 +39,11 @@ pub fn all() -> Vec<Situation> {
             .boots_root("archive", "tmpfs")
             .logs("nosuchoption")
             .logs(" refused, mounted without"),
+        boot("unknown_when_off", archive)
+            .with("initramfs_options=nosuchoption")
+            .with(OFF)
+            .boots_rootfs("archive")
+            .logs("nosuchoption"),
         boot("unknown_rootflags", archive)
             .with("rootflags=nosuchoption=5")
             .boots_root("archive", "tmpfs")
