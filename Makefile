@@ -79,10 +79,10 @@ run: tool
 	@$(RUN) run
 
 test: tool
-	@$(RUN) test --bases '$(BASES)' -- $(T)
+	@$(RUN) test --bases '$(BASES)' $(T)
 
 test-all: tool
-	@$(RUN) test --all --bases '$(BASES)' -- $(T)
+	@$(RUN) test --all --bases '$(BASES)' $(T)
 
 report: tool
 	@$(RUN) report --bases '$(BASES)'
@@ -100,10 +100,10 @@ fuzz: tool
 	@$(RUN) fuzz --count '$(COUNT)' $(if $(SEED),--seed '$(SEED)') $(if $(CASE),--case '$(CASE)') $(ARGS)
 
 boot: tool
-	@$(RUN) $@ $(if $(DEBUG),--debug) -- $(T)
+	@$(RUN) $@ $(if $(DEBUG),--debug) $(T)
 
 check programs: tool
-	@$(RUN) $@ -- $(T)
+	@$(RUN) $@ $(T)
 
 clean:
 	rm -rf build outgoing dist

@@ -104,17 +104,17 @@ enum Task {
     /// Boot generated archives, and compare what comes of them with what they are
     Fuzz(fuzz::Options),
     /// Run the gates: format, lints, checkpatch, sizes
-    Check(Pick),
+    Check(Arguments),
     /// Boot it in each situation
     Boot {
         /// The kernel under sanitizers
         #[arg(long)]
         debug: bool,
         #[command(flatten)]
-        pick: Pick,
+        pick: Arguments,
     },
     /// Run programs in an initramfs and out of it
-    Programs(Pick),
+    Programs(Arguments),
     /// Run the tests
     Test {
         /// Also those that CI has no time for
@@ -123,7 +123,7 @@ enum Task {
         #[command(flatten)]
         bases: Bases,
         #[command(flatten)]
-        pick: Pick,
+        pick: Arguments,
     },
     /// Run programs in an initramfs and out of it, measure, and write a report
     Report(Bases),
@@ -163,23 +163,8 @@ impl Bases {
     }
 }
 
-#[derive(clap::Args)]
-struct Pick {
-    /// Arguments of libtest, for instance a part of the tests' names
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    args: Vec<String>,
-}
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Task::Check(pick)
-    | Task::Boot { pick, .. }
-    | Task::Programs(pick)
-    | Task::Test { pick, .. } = &cli.command
-    {
-        // Wrong ones end the program here, before anything is built.
-        Tests::new(pick).arguments();
-    }
     let done = cmd::stop_on_signals().and_then(|_temporary| run(&cli));
     cmd::go_on_unless_stopping();
     done.unwrap_or_else(|e| {
@@ -270,15 +255,15 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             println!("{}", file.display());
         }
         Task::Check(pick) => {
-            return Tests::new(pick).run(vec![gates(&fixture()?, true, true)]).end();
+            return Tests::new(pick).run(Some(1), gates(&fixture()?, true, true)).end();
         }
         Task::Boot { debug, pick } => {
             let fixture = Fixture::new(&base()?, *debug)?;
-            return Tests::new(pick).run(vec![(None, situations::trials(&fixture))]).end();
+            return Tests::new(pick).run(None, situations::trials(&fixture)).end();
         }
         Task::Programs(pick) => {
             let trials = programs::trials(&fixture()?, true, &Arc::default())?;
-            return Tests::new(pick).run(vec![(None, trials)]).end();
+            return Tests::new(pick).run(None, trials).end();
         }
         Task::Test { all, bases, pick } => return test(&bases.get()?, *all, pick),
         Task::Report(bases) => return report(&bases.get()?),
@@ -286,54 +271,35 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tests, and how many of them the others run at a time: builds use all CPUs by themselves.
-type Batch = (Option<usize>, Vec<Trial>);
-
 /// What has been run of the tests that the arguments pick.
 struct Tests {
-    args: Vec<String>,
+    arguments: Arguments,
     passed: u64,
     failed: u64,
 }
 
 impl Tests {
-    fn new(pick: &Pick) -> Self {
-        Self { args: pick.args.clone(), passed: 0, failed: 0 }
+    fn new(arguments: &Arguments) -> Self {
+        Self { arguments: arguments.clone(), passed: 0, failed: 0 }
     }
 
-    fn arguments(&self) -> Arguments {
-        Arguments::from_iter(std::iter::once(&"tests".to_owned()).chain(&self.args))
-    }
-
-    fn run(mut self, batches: Vec<Batch>) -> Self {
-        for (threads, trials) in batches {
-            let arguments = self.arguments();
-            let test_threads = arguments.test_threads.or(threads);
-            let conclusion = libtest_mimic::run(&Arguments { test_threads, ..arguments }, trials);
-            self.passed += conclusion.num_passed;
-            self.failed += conclusion.num_failed;
-        }
-        self
-    }
-
-    fn judge(mut self, name: &str, done: Result<()>) -> Self {
-        match done {
-            Ok(()) => self.passed += 1,
-            Err(e) => {
-                eprintln!("error: {}", harness::failed(name, &e));
-                self.failed += 1;
-            }
-        }
+    /// Runs tests, so many at a time, or else one on each CPU. Builds use all CPUs by themselves.
+    fn run(mut self, threads: Option<usize>, trials: Vec<Trial>) -> Self {
+        let test_threads = self.arguments.test_threads.or(threads);
+        let arguments = Arguments { test_threads, ..self.arguments.clone() };
+        let conclusion = libtest_mimic::run(&arguments, trials);
+        self.passed += conclusion.num_passed;
+        self.failed += conclusion.num_failed;
         self
     }
 
     /// The last line says how it went. That none has run is an error.
     fn end(self) -> Result<ExitCode> {
-        let Self { passed, failed, ref args } = self;
+        let Self { passed, failed, arguments } = self;
         ensure!(
-            self.arguments().list || passed + failed > 0,
+            arguments.list || passed + failed > 0,
             "no test has {:?} in its name: T=--list shows all",
-            args.join(" ")
+            arguments.filter.unwrap_or_default()
         );
         harness::print_failed();
         println!("{passed} passed, {failed} failed");
@@ -343,7 +309,7 @@ impl Tests {
 
 /// The gates of a base. Those that are about no base are run on the first one, and those that are about
 /// what is mailed on the newest.
-fn gates(fixture: &Arc<Fixture>, first: bool, newest: bool) -> Batch {
+fn gates(fixture: &Arc<Fixture>, first: bool, newest: bool) -> Vec<Trial> {
     let base = &fixture.base;
     let gates = GATES.iter().filter(|(_, when, _)| match when {
         When::Always => true,
@@ -359,13 +325,14 @@ fn gates(fixture: &Arc<Fixture>, first: bool, newest: bool) -> Batch {
             gate(fixture)
         })
     });
-    (Some(1), trials.collect())
+    trials.collect()
 }
 
 /// Runs the tests on each of these bases.
-fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
+fn test(bases: &[Base], all: bool, pick: &Arguments) -> Result<ExitCode> {
     let mut tests = Tests::new(pick);
-    if pick.args.is_empty() {
+    let everything = pick.filter.is_none() && pick.skip.is_empty() && !pick.list;
+    if everything {
         // Whoever picks tests has installed the packages before.
         deps::install(if all { For::All } else { For::Test }, bases)?;
     }
@@ -427,32 +394,28 @@ fn test(bases: &[Base], all: bool, pick: &Pick) -> Result<ExitCode> {
         }
         let failed = tests.failed;
         // Two at a time, since there are stretches where a build keeps but one CPU busy.
-        tests = tests.run(vec![(Some(2), builds)]);
+        tests = tests.run(Some(2), builds);
         if tests.failed > failed {
             eprintln!("Without these, the other tests of {} are left out.", base.name);
             continue;
         }
-        tests = tests.run(vec![
-            (None, situations::trials(&fixture)),
-            (None, programs::trials(&fixture, all, &outcomes)?),
-            (Some(1), others),
-        ]);
+        tests = tests
+            .run(None, situations::trials(&fixture))
+            .run(None, programs::trials(&fixture, all, &outcomes)?)
+            .run(Some(1), others);
         if here && all {
-            tests = tests.run(vec![
-                (None, situations::more_trials(&fixture)),
-                (None, situations::trials(&Fixture::new(base, true)?)),
-            ]);
+            tests = tests
+                .run(None, situations::more_trials(&fixture))
+                .run(None, situations::trials(&Fixture::new(base, true)?));
         }
         if here {
-            tests = tests.run(vec![gates(&fixture, i == 0, newest)]);
+            tests = tests.run(Some(1), gates(&fixture, i == 0, newest));
         }
         fixtures.push(fixture);
     }
-    if all && pick.args.is_empty() && !arch::current().is_foreign() {
-        tests = tests.judge("report", write_report(&fixtures, &outcomes));
-        if bases.len() == Base::all()?.len() {
-            tests = tests.judge("documentation", report::agrees_with_documentation());
-        }
+    if all && everything && !arch::current().is_foreign() {
+        let is_documented = bases.len() == Base::all()?.len();
+        tests = tests.run(None, report_trial(fixtures, outcomes, is_documented));
     }
     tests.end()
 }
@@ -483,22 +446,35 @@ fn in_fresh_clone(base: &Base) -> Result<()> {
 /// Runs all of the programs, and writes the report.
 fn report(bases: &[Base]) -> Result<ExitCode> {
     deps::install(For::All, bases)?;
-    let mut tests = Tests::new(&Pick { args: Vec::new() });
+    let mut tests = Tests::new(&Arguments::default());
     let outcomes = Arc::default();
     let fixtures =
         bases.iter().map(|base| Fixture::new(base, false)).collect::<Result<Vec<_>>>()?;
     for fixture in &fixtures {
-        tests = tests.run(vec![(None, programs::trials(fixture, true, &outcomes)?)]);
+        tests = tests.run(None, programs::trials(fixture, true, &outcomes)?);
     }
-    let page = write_report(&fixtures, &outcomes);
-    tests.judge("report", page).end()
+    tests.run(None, report_trial(fixtures, outcomes, false)).end()
 }
 
-/// Writes the report with what the programs came to, and opens it.
-fn write_report(fixtures: &[Arc<Fixture>], outcomes: &Mutex<Vec<programs::Outcome>>) -> Result<()> {
-    let outcomes = cmd::lock(outcomes);
+/// A test that writes the report with what the programs came to, opens it and, on demand, compares it
+/// with the documentation. Where no base could be built, there is none.
+fn report_trial(
+    fixtures: Vec<Arc<Fixture>>,
+    outcomes: Arc<Mutex<Vec<programs::Outcome>>>,
+    is_documented: bool,
+) -> Vec<Trial> {
     let bases: Vec<_> = fixtures.iter().map(|fixture| fixture.base.clone()).collect();
-    let index = report::write_page(&bases, &outcomes, &measure::memory(&fixtures[0])?)?;
-    println!("{}", index.display());
-    report::check(&index, &outcomes)
+    let trial = fixtures.first().map(|fixture| {
+        fixture.trial("report", move |fixture| {
+            let outcomes = cmd::lock(&outcomes);
+            let index = report::write_page(&bases, &outcomes, &measure::memory(fixture)?)?;
+            println!("{}", index.display());
+            report::check(&index, &outcomes)?;
+            if is_documented {
+                report::agrees_with_documentation()?;
+            }
+            Ok(())
+        })
+    });
+    trial.into_iter().collect()
 }
