@@ -73,33 +73,22 @@ pub fn install(packages: &[&str]) -> Result<()> {
         .with_context(|| format!("packages could not be installed: {NO_NETWORK}"))
 }
 
-/// Downloads a package and unpacks it, so that `dir/usr` is what it has in `/usr`.
+/// Returns a folder of the cache with the files of a package, without those that it depends on.
 ///
 /// # Errors
 ///
 /// If there is no network, or no such package.
-pub fn unpack(package: &str, dir: &Path, log: &Path) -> Result<()> {
-    let deb = download(package, dir, log)?;
-    let half = dir.join("half");
-    let _ = fs::remove_dir_all(&half);
-    let mut dpkg = Command::new(program("dpkg-deb", "dpkg")?);
-    dpkg.arg("-x").arg(&deb).arg(&half);
-    watch(&format!("unpacking {}", deb.display()), log, &mut dpkg)?;
-    let _ = fs::remove_dir_all(dir.join("usr"));
-    fs::rename(half.join("usr"), dir.join("usr"))
-        .with_context(|| format!("{package} has nothing in /usr"))?;
-    fs::remove_dir_all(&half)?;
-    fs::remove_file(&deb)?;
-    Ok(())
-}
-
-/// Downloads a package into a folder.
-fn download(package: &str, dir: &Path, log: &Path) -> Result<PathBuf> {
-    make_dir(dir)?;
-    debs(dir)?.iter().try_for_each(fs::remove_file)?;
-    apt_get("deb", &["download"], package, dir, log)?;
-    let missing = || format!("apt-get download left no package in {}", dir.display());
-    debs(dir)?.pop().with_context(missing)
+pub fn unpacked_alone(package: &str, log: &Path) -> Result<PathBuf> {
+    let done = paths::cache().join("packages").join(package);
+    cached(&done, |new| {
+        let dir = new.with_file_name("download");
+        apt_get("deb", &["download"], package, &dir, log)?;
+        let deb = debs(&dir)?.pop();
+        let deb = deb.with_context(|| format!("apt-get download has left no {package}"))?;
+        let mut dpkg = Command::new(program("dpkg-deb", "dpkg")?);
+        watch(&format!("unpacking {package}"), log, dpkg.arg("-x").arg(deb).arg(new))
+    })?;
+    Ok(done)
 }
 
 /// Downloads what a source package has into a folder.

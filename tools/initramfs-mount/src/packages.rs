@@ -112,11 +112,8 @@ fn debians(base: &Base) -> Result<String> {
         arch.name
     );
     let package = format!("linux-config-{}", base.release());
-    let dir = paths::cache().join("config").join(base.release());
+    let dir = apt::unpacked_alone(&package, &base.log("config.log"))?;
     let configs = dir.join("usr/src").join(&package);
-    if !configs.is_dir() {
-        apt::unpack(&package, &dir, &base.log("config.log"))?;
-    }
     let start = format!("config.{}_", arch.debian);
     // For instance none_cloud-amd64: with a patch of Debian's, as rt, or without.
     let mut flavours = Vec::new();

@@ -137,11 +137,7 @@ fn tarball(base: &Base, log: &Path) -> Result<PathBuf> {
     if installed.is_file() {
         return Ok(installed);
     }
-    let dir = paths::cache().join("sources").join(&base.name);
-    let tarball = dir.join(format!("usr/src/{package}.tar.xz"));
-    if !tarball.is_file() {
-        apt::unpack(&package, &dir, log)?;
-    }
+    let tarball = apt::unpacked_alone(&package, log)?.join(format!("usr/src/{package}.tar.xz"));
     ensure!(
         tarball.is_file(),
         "the package {package} has no {}: if Debian calls it otherwise now, change that name in tree.rs",
