@@ -277,19 +277,3 @@ pub fn refresh(base: &Base) -> Result<()> {
     base.git(&["branch", "-q", "-f", "series", "HEAD"])?;
     Ok(())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::growth;
-    use anyhow::Result;
-
-    #[test]
-    fn files_grow() -> Result<()> {
-        let made = growth("x", "", "1\n2\n")?;
-        assert!(made.ends_with("--- /dev/null\n+++ b/x\n@@ -0,0 +1,2 @@\n+1\n+2\n"));
-        let grown = growth("x", "1\n2\n3\n4\n", "1\n2\n3\n4\n5\n")?;
-        assert!(grown.ends_with("--- a/x\n+++ b/x\n@@ -2,3 +2,4 @@\n 2\n 3\n 4\n+5\n"));
-        assert!(growth("x", "1\n", "2\n").is_err());
-        Ok(())
-    }
-}
