@@ -7,4 +7,5 @@ slot=$(parameter slot)
 [ ! -e /vmlinuz ] || slot="the disk"
 echo "slot: $slot"
 echo "roots: $(count_roots)"
+find /etc -name marker | sed 's/^/file: /'
 poweroff -f

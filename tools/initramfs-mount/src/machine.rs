@@ -24,8 +24,8 @@ use std::{
 #[derive(Clone)]
 pub struct Machine {
     pub kernel: PathBuf,
-    /// A disk with a boot loader, which is booted in place of the kernel, and again after each reset.
-    pub loader: Option<PathBuf>,
+    /// What is booted in place of the kernel.
+    pub loader: Option<Loader>,
     /// What a boot loader loads beside the kernel.
     pub initrd: Option<Initrd>,
     pub disk: Option<PathBuf>,
@@ -41,6 +41,14 @@ pub struct Machine {
     pub seconds: u64,
     /// Whether the kernel is under sanitizers, which take memory and time.
     pub debug: bool,
+}
+
+#[derive(Clone)]
+pub enum Loader {
+    /// A disk, which is booted again after each reset.
+    Disk(PathBuf),
+    /// The network card's own, with `boot.ipxe` in this folder.
+    Network(PathBuf),
 }
 
 #[derive(Clone)]
@@ -158,11 +166,19 @@ impl Machine {
             .arg("-chardev")
             .arg(format!("file,id=guest,path={}", path("guest").display()))
             .args(["-device", "virtio-serial-pci", "-device", "virtconsole,chardev=guest"]);
-        if self.loader.is_none() {
-            qemu.args(["-no-reboot", "-kernel"])
-                .arg(kernel)
-                .arg("-append")
-                .arg(format!("console={} {} {WORDS}{}", arch.console, arch.words, self.append));
+        let mut disks: Vec<&Path> = self.disk.iter().map(PathBuf::as_path).collect();
+        match &self.loader {
+            Some(Loader::Disk(disk)) => disks.insert(0, disk),
+            Some(Loader::Network(dir)) => {
+                let network = format!("user,id=network,bootfile=boot.ipxe,tftp={}", dir.display());
+                qemu.args(["-no-reboot", "-netdev", &network])
+                    .args(["-device", "virtio-net-pci,netdev=network"]);
+            }
+            None => {
+                let words = format!("console={} {} {WORDS}", arch.console, arch.words);
+                qemu.args(["-no-reboot", "-kernel"]).arg(kernel);
+                qemu.args(["-append", &(words + &self.append)]);
+            }
         }
         if let Some(initrd) = &self.initrd {
             let file = match initrd {
@@ -174,7 +190,7 @@ impl Machine {
             };
             qemu.arg("-initrd").arg(file);
         }
-        for disk in self.loader.iter().chain(&self.disk) {
+        for disk in disks {
             // What a test writes there is nothing to the next one.
             let drive = format!("if=virtio,format=raw,snapshot=on,file={}", disk.display());
             qemu.args(["-drive", &drive]);
@@ -257,7 +273,7 @@ pub fn converse(
 /// Returns QEMU's fastest way to run a kernel here.
 ///
 /// There are machines with a `/dev/kvm` that can't run an ordinary kernel: only a boot tells. One
-/// without any root goes as far as it can and panics.
+/// without any root goes as far as it can and panics, or runs what is in the kernel.
 pub fn accelerator(kernel: &Path) -> &'static str {
     static FOUND: OnceLock<&str> = OnceLock::new();
     FOUND.get_or_init(|| {
@@ -265,7 +281,7 @@ pub fn accelerator(kernel: &Path) -> &'static str {
         let probe = Machine { seconds: 15, ..Machine::new(kernel) };
         let runs = || {
             let boot = probe.boot_with("kvm");
-            boot.is_ok_and(|boot| boot.console.contains("Kernel panic"))
+            boot.is_ok_and(|boot| boot.console.contains("Kernel panic") || !boot.guest.is_empty())
         };
         if kvm.is_ok() && runs() {
             "kvm"

@@ -10,6 +10,7 @@ mod composite;
 mod contents;
 mod disk;
 mod helpers;
+mod loaders;
 mod memory;
 mod options;
 mod policy;
@@ -25,9 +26,10 @@ use std::sync::Arc;
 
 /// All of them as tests of a base.
 pub fn trials(fixture: &Arc<Fixture>) -> Vec<Trial> {
-    // GRUB is that of a PC, and has a command line of its own, without what a kernel under sanitizers wants there.
+    // Loaders are those of a PC, and have a command line of their own, without what a kernel under sanitizers
+    // wants there.
     let arch = arch::current();
-    let has_slots = arch.name == "x86_64" && !arch.is_foreign() && !fixture.debug;
+    let has_loaders = arch.name == "x86_64" && !arch.is_foreign() && !fixture.debug;
     let groups = [
         ("root", root::all()),
         ("options", options::all()),
@@ -36,7 +38,7 @@ pub fn trials(fixture: &Arc<Fixture>) -> Vec<Trial> {
         ("composite", composite::all()),
         ("contents", contents::all()),
         ("policy", policy::all()),
-        ("slots", if has_slots { policy::slots() } else { Vec::new() }),
+        ("loaders", if has_loaders { loaders::all() } else { Vec::new() }),
         ("memory", memory::all()),
         ("helpers", helpers::all()),
         ("disk", disk::all()),
