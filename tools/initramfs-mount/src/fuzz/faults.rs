@@ -5,7 +5,7 @@
 
 use super::um::{boot, for_each, Boot};
 use crate::{
-    archive::Archive,
+    archive::{compress, Archive},
     base::Base,
     cmd::{lock, read, write},
     guest, kunit,
@@ -47,7 +47,7 @@ const FAILURE: &str = "FAULT_INJECTION: forcing a failure";
 const WORDS: &[&str] =
     &["initcall_debug", "loglevel=8", "initramfs_async=0", "time-travel", "kmemleak=off"];
 
-/// Boots a whole archive, a broken one and one that is in the kernel, with each allocation failing in turn.
+/// Boots a whole archive, broken ones and one that is in the kernel, with each allocation failing in turn.
 ///
 /// # Errors
 ///
@@ -66,11 +66,14 @@ pub fn sweep(base: &Base) -> Result<()> {
     let archive = archive()?;
     let whole = archive.finish();
     let broken = &whole[..archive.open().len() - 1];
+    let packed = compress("gzip", &whole)?;
+    let broken_packed = &packed[..packed.len() - 100];
 
     let kernel = kunit::build_user_mode_with(&there, slice::from_ref(&config))?;
     let files = files_of(&boot(&kernel, &whole, WORDS)?)?;
     sweep_one("a whole archive", &kernel, &whole, Some(&files))?;
     sweep_one("a broken archive", &kernel, broken, None)?;
+    sweep_one("a broken archive, compressed", &kernel, broken_packed, None)?;
 
     let (file, built_in) = (there.dir.join("faults.cpio"), there.dir.join("built-in.config"));
     write(&file, &whole)?;
