@@ -200,15 +200,17 @@ impl Base {
         let path = self.sources_lock();
         let file = held.iter().find(|(locked, _)| *locked == path).map(|(_, file)| file);
         let file = file.with_context(|| format!("{} is not locked", self.dir.display()))?;
-        ensure!(
-            FileExt::try_lock(file).is_ok(),
-            "{} has to be brought up to date, and another make works with it: run this again when that \
-             has ended",
-            self.sources.display()
-        );
-        let done = change();
+        let alone = FileExt::try_lock(file);
+        let done = alone.is_ok().then(change);
+        // That one is gone, also if there was no other.
         FileExt::lock_shared(file)?;
-        done
+        done.with_context(|| {
+            format!(
+                "{} has to be brought up to date, and another make works with it: run this again when \
+                 that has ended",
+                self.sources.display()
+            )
+        })?
     }
 
     fn sources_lock(&self) -> PathBuf {

@@ -46,15 +46,17 @@ pub fn stop_on_signals() -> Result<TempDir> {
             }
             for (pid, name) in left {
                 // What is half installed is not to be left so.
-                let is_patient = !["dpkg", "apt-get"].contains(&name.as_str());
-                let late = is_patient && start.elapsed() > Duration::from_secs(5);
+                let may_be_killed = !["dpkg", "apt-get"].contains(&name.as_str());
+                let late = may_be_killed && start.elapsed() > Duration::from_secs(5);
                 let signal = if late { Signal::KILL } else { Signal::TERM };
                 // It may have ended by itself.
                 let _ = kill_process(pid, signal);
             }
             std::thread::sleep(Duration::from_millis(100));
         }
-        let _ = fs::remove_dir_all(&path);
+        for dir in lock(&HALF_MADE).iter().chain([&path]) {
+            let _ = fs::remove_dir_all(dir);
+        }
         // Who was listening may be gone, and then this thread is not to die of it.
         let _ = writeln!(std::io::stderr(), "\nstopped");
         exit(130);
@@ -63,6 +65,9 @@ pub fn stop_on_signals() -> Result<TempDir> {
 }
 
 static STOPPING: AtomicBool = AtomicBool::new(false);
+
+/// Folders of the cache in which something is being made.
+static HALF_MADE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Comes to no end when all is being stopped, so that nothing more is started, and nobody tells of
 /// what has failed for that reason.
@@ -296,6 +301,7 @@ pub fn cached(done: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()>
     make_dir(parent)?;
     let dir = tempfile::tempdir_in(parent)
         .with_context(|| format!("can't make a folder in {}", parent.display()))?;
+    lock(&HALF_MADE).push(dir.path().to_owned());
     let new = dir.path().join("new");
     make(&new)?;
     if let Err(e) = fs::rename(&new, done) {

@@ -144,16 +144,14 @@ fn checkpatch(fixture: &Fixture) -> Result<()> {
     let trailer = format!("Signed-off-by: {} <{}>", who.0, who.1);
     let commit = series::commit(base, &Patch::series(base)?, &who, Some(&[trailer]))?;
     let mails = outgoing::format(base, &commit, dir.path(), &who, &[])?;
-    let said = Command::new(program("perl", "perl")?)
+    ensure!(!mails.is_empty(), "there are no patches");
+    let mut checkpatch = Command::new(program("perl", "perl")?);
+    checkpatch
         .current_dir(&base.sources)
         .args(["scripts/checkpatch.pl", "--strict", "--no-summary", "--terse"])
         // The sources have no history. The states of the unpacker have always had such names.
-        .arg("--ignore=FILE_PATH_CHANGES,UNKNOWN_COMMIT_ID,CAMELCASE")
-        .args(&mails)
-        .output()?;
-    let said = String::from_utf8_lossy(&said.stdout);
-    ensure!(said.trim().is_empty(), "checkpatch --strict has something to say:\n{said}");
-    ensure!(!mails.is_empty(), "there are no patches");
+        .arg("--ignore=FILE_PATH_CHANGES,UNKNOWN_COMMIT_ID,CAMELCASE");
+    output(checkpatch.args(&mails)).context("checkpatch --strict has something to say")?;
     for file in new_files(base, "")? {
         let mut get_maintainer = Command::new(base.sources.join("scripts/get_maintainer.pl"));
         let get_maintainer = get_maintainer.current_dir(&base.sources).args([

@@ -11,7 +11,6 @@ use anyhow::{ensure, Context, Result};
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
 };
 
 /// What guests of another architecture get their programs from.
@@ -32,17 +31,12 @@ pub const KEXEC: &str = "kexec-tools";
 
 /// The folder where the guests' programs are as they will be in the guest.
 pub fn root() -> Result<PathBuf> {
-    static ROOT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    if !arch::current().is_foreign() {
+    let arch = arch::current();
+    if !arch.is_foreign() {
         return Ok("/".into());
     }
-    let unpack = || {
-        let arch = arch::current();
-        let kexec: &[&str] = if arch.kexec { &[KEXEC] } else { &[] };
-        let packages = [PACKAGES, kexec].concat();
-        apt::unpacked(arch.suite, arch.debian, &packages).map_err(|e| format!("{e:#}"))
-    };
-    ROOT.get_or_init(unpack).clone().map_err(anyhow::Error::msg)
+    let kexec: &[&str] = if arch.kexec { &[KEXEC] } else { &[] };
+    apt::unpacked(arch.suite, arch.debian, &[PACKAGES, kexec].concat())
 }
 
 /// Returns where a file of a guest is here.

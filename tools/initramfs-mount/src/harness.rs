@@ -4,6 +4,7 @@
 //! of a boot.
 
 use crate::{
+    arch,
     archive::tell,
     base::Base,
     cmd::{lock, write},
@@ -151,7 +152,8 @@ impl Fixture {
     ) -> Trial {
         let fixture = Arc::clone(self);
         let debug = if self.debug { "-debug" } else { "" };
-        let name = format!("{}{debug}::{name}", self.base.name);
+        let base = arch::current().dir_name(&self.base.name);
+        let name = format!("{base}{debug}::{name}");
         Trial::test(name.clone(), move || {
             // That of an earlier run.
             let _ = fs::remove_file(failure(&name));
@@ -223,6 +225,7 @@ impl Seen {
         self.says(&format!("init: {name}"))?
             .says("roots: 1")?
             .says("console: yes")?
+            .says("working directory: /")?
             .says("pivot_root: ok")?
             .says("umount: ok")?
             .logs(&format!("{ROOT_MOUNT}, {fs}"))?;

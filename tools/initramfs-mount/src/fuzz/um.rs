@@ -31,7 +31,7 @@ pub fn boot(kernel: &Path, image: &[u8], words: &[&str]) -> Result<Boot> {
     // -R, since 6.12 loses as much memory as the host shuffles addresses by.
     let done = Command::new(program("setarch", "util-linux")?)
         .current_dir(dir.path())
-        .args(["-R", "timeout", "60"])
+        .args(["-R", "timeout", "--kill-after=5", "60"])
         .arg(kernel)
         // Without root=, user-mode Linux would add one of its own.
         .args(["mem=64M", "kunit.enable=0", "console=tty", "page_poison=1", "root="])
@@ -45,7 +45,8 @@ pub fn boot(kernel: &Path, image: &[u8], words: &[&str]) -> Result<Boot> {
     go_on_unless_stopping();
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
     ensure!(said.contains("Linux version "), "{} did not start: {said}", kernel.display());
-    Ok(Boot { said, ended: done.status.code() != Some(124) })
+    // What has not ended when it was told to is killed.
+    Ok(Boot { said, ended: !matches!(done.status.code(), Some(124 | 137)) })
 }
 
 impl Boot {

@@ -22,7 +22,11 @@ pub fn all() -> Vec<Situation> {
         }),
         fails_as("guest_that_hangs", guest("hang").seconds(10).says(""), "did not switch off"),
         fails_as("guest_that_says_nothing", guest("silent").says("init: archive"), "does not say"),
-        fails_as("no_root_mount", guest("silent").boots_root("archive", "tmpfs"), "does not say"),
+        fails_as(
+            "another_root_mount",
+            boot("", archive).with("rootfstype=ramfs").boots_root("archive", "tmpfs"),
+            "the console has no",
+        ),
         fails_as("not_a_panic", boot("", archive).panics(), "something of the archive was run"),
         fails_as("not_a_disk", boot("", archive).boots_disk(), "does not say \"init: disk\""),
         fails_as(
