@@ -11,6 +11,7 @@ use anyhow::{ensure, Context, Result};
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    sync::OnceLock,
 };
 
 /// What guests of another architecture get their programs from.
@@ -39,9 +40,16 @@ pub fn root() -> Result<PathBuf> {
     apt::unpacked(arch.suite, arch.debian, &[PACKAGES, kexec].concat())
 }
 
+/// Where [`KEXEC`] is on its own, with its libraries, once it has been asked for. Installed, it would change
+/// how this machine reboots.
+static KEXEC_ROOT: OnceLock<PathBuf> = OnceLock::new();
+
 /// Returns where a file of a guest is here.
 pub fn here(path: &Path) -> Result<PathBuf> {
-    Ok(root()?.join(path.strip_prefix("/").unwrap_or(path)))
+    let path = path.strip_prefix("/").unwrap_or(path);
+    let file = root()?.join(path);
+    let apart = KEXEC_ROOT.get().map(|root| root.join(path));
+    Ok(apart.filter(|apart| !file.exists() && apart.exists()).unwrap_or(file))
 }
 
 /// Returns where a program will be in the guest.
@@ -51,9 +59,9 @@ pub fn find(name: &str, package: &str) -> Result<PathBuf> {
         if package != KEXEC {
             return program(name, package);
         }
-        // Installed, it would change how this machine reboots.
         let root = apt::unpacked(&apt::codename(), arch.debian, &[KEXEC])?;
-        return Ok(root.join("usr/sbin").join(name));
+        KEXEC_ROOT.get_or_init(|| root);
+        return Ok(Path::new("/usr/sbin").join(name));
     }
     let root = root()?;
     first(&["/usr/bin", "/usr/sbin"], name).with_context(|| {
