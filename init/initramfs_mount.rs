@@ -233,7 +233,12 @@ unsafe extern "C" fn initramfs_mount(
 
     match transaction(&kernel, fs_type, options, rdinit) {
         Ok(Some(options)) => {
-            pr_info!("/ is the initramfs, {} {}\n", text(fs_type), text(options));
+            let space = if options.is_empty() { "" } else { " " };
+            pr_info!(
+                "/ is the initramfs, {}{space}{}\n",
+                text(fs_type),
+                text(options)
+            );
             true
         }
         Ok(None) | Err(_) => false,

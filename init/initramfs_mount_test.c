@@ -15,7 +15,7 @@
 #include "do_mounts.h"
 #include "initramfs_internal.h"
 
-/* Where the sandbox has been entered from */
+/* What the sandbox is mounted on, and so holds */
 static struct path outside;
 
 static void __init move_to(const struct path *root)
@@ -43,7 +43,7 @@ int __init initramfs_test_enter(void)
 	ret = ksys_unshare(CLONE_NEWNS);
 	if (ret)
 		return ret;
-	get_fs_root(current->fs, &outside);
+	outside = current->fs->root;
 	return init_mount("sandbox", "/", "tmpfs", 0, NULL) ?: init_chdir("/..") ?:
 	       init_chroot(".") ?: init_mkdir("/proc", 0755) ?:
 	       init_mount("proc", "/proc", "proc", 0, NULL);
@@ -56,7 +56,6 @@ int __init initramfs_test_leave(void)
 
 	init_flush_fput();
 	move_to(&outside);
-	path_put(&outside);
 	return ret ?: init_umount("/..", 0);
 }
 

@@ -68,9 +68,7 @@ impl InitSyscalls {
         let mut data = ptr::null_mut();
         if !options.is_empty() {
             // The routine wants all of a page, and parsers write to it.
-            let zeros = KBox::<[u8; PAGE_SIZE]>::new_uninit(GFP_KERNEL | __GFP_ZERO)?;
-            // SAFETY: All of it is zero, which bytes can be.
-            page = unsafe { zeros.assume_init() };
+            page = KBox::<[u8; PAGE_SIZE]>::zeroed(GFP_KERNEL)?;
             for (to, from) in page.iter_mut().zip(options) {
                 *to = *from;
             }

@@ -2,7 +2,7 @@
 
 //! A kernel with an archive in it.
 
-use super::setup::*;
+use super::{broken::microcode_and_noise, policy::PANIC, setup::*};
 use crate::archive::{compress, noise};
 
 pub fn all() -> Vec<Situation> {
@@ -26,6 +26,18 @@ pub fn all() -> Vec<Situation> {
             Ok(open[..open.len() - 512].to_vec())
         }),
         is_left("and_broken_gzip", |_| Ok(compress("gzip", &external()?)?[..2000].to_vec())),
+        is_left("and_what_nothing_comes_out_of", |_| Ok([&b"\x28\xb5"[..], &noise(2000)].concat())),
+        // It may be an initrd, and is there for the init.
+        boot("and_what_is_no_archive", |_| Ok(noise(8192)))
+            .built_in()
+            .boots_rootfs("builtin")
+            .logs("looks like an initrd"),
+        // There is an rdinit, so that what follows microcode is junk.
+        boot("and_microcode_and_noise", |_| Ok(microcode_and_noise()))
+            .built_in()
+            .with(PANIC)
+            .boots_root("builtin", "tmpfs")
+            .logs("Initramfs: ignored what follows: "),
         // There is no way back for what is in the kernel but into rootfs, as ever.
         alone("larger_than_the_mount")
             .built_in()

@@ -22,6 +22,15 @@ pub fn all() -> Vec<Situation> {
             boot("panic_without_any_of_it", |_| Ok(compress("zstd", &broken()?)?[..1000].to_vec()))
                 .disk(),
         ),
+        // It begins as an archive does.
+        panics(
+            boot("panic_for_what_may_be_an_initrd", |fixture| {
+                let packed = compress("gzip", &initrd(fixture)?)?;
+                let at = packed.len() - 8;
+                Ok(flipped(packed, at, 1))
+            })
+            .with("root=/dev/ram0 rw"),
+        ),
         // The first bit of what comes out of it.
         panics(boot("panic_for_a_flipped_bit", |_| Ok(flipped(stored(&whole()?)?, 15, 1))).disk()),
         panics(boot("panic_when_off", |_| broken()).with(OFF).disk()),

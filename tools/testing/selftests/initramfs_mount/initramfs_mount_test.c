@@ -4,7 +4,8 @@
  *
  * Tells what is mounted on /, and tries pivot_root(2) out of it, in a mount namespace
  * of its own, so that the system stays as it is. To be run in an initramfs, where it
- * needs nothing but a place to make a directory; elsewhere it is skipped.
+ * needs nothing but a place to make a directory. Where / is neither a tmpfs nor a
+ * ramfs, it is skipped.
  */
 #define _GNU_SOURCE
 #include <errno.h>
