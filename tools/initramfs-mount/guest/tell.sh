@@ -8,7 +8,7 @@ start
 echo "init: $NAME"
 echo "console: $([ -c /dev/console ] && echo yes)"
 echo "roots: $(count_roots)"
-[ "$(stat -c %d:%i .)" != "$(stat -c %d:%i /)" ] || echo "working directory: /"
+here=$(stat -c %d:%i .) && [ "$here" = "$(stat -c %d:%i /)" ] && echo "working directory: /"
 echo "root: $(root_field 1) $(root_field 3)"
 find / -xdev -name '*marker*' | sed 's/^/file: /'
 [ "$(parameter tell)" != memory ] || echo "free: $(free_kib)"

@@ -9,8 +9,10 @@ use crate::{
     toolchain,
 };
 use anyhow::{bail, ensure, Context, Result};
+use rustix::process::Signal;
 use std::{
     fs,
+    os::unix::process::ExitStatusExt,
     path::Path,
     process::{Command, Stdio},
     sync::Mutex,
@@ -45,8 +47,9 @@ pub fn boot(kernel: &Path, image: &[u8], words: &[&str]) -> Result<Boot> {
     go_on_unless_stopping();
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
     ensure!(said.contains("Linux version "), "{} did not start: {said}", kernel.display());
-    // What has not ended when it was told to is killed.
-    Ok(Boot { said, ended: !matches!(done.status.code(), Some(124 | 137)) })
+    // timeout kills what does not end when it is told to, and itself.
+    let killed = done.status.signal() == Some(Signal::KILL.as_raw());
+    Ok(Boot { said, ended: !killed && done.status.code() != Some(124) })
 }
 
 impl Boot {
@@ -83,7 +86,8 @@ impl Boot {
     }
 }
 
-/// Does something with each of many, as many at a time as there are CPUs. What it returns is shown.
+/// Does something with each of many, as many at a time as there are CPUs, up to the first error. What it
+/// returns is shown.
 pub fn for_each<T: Send>(
     what: &str,
     all: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator + Send>,
@@ -97,7 +101,9 @@ pub fn for_each<T: Send>(
         loop {
             let next = lock(&all).next();
             let Some((i, item)) = next else { return Ok(()) };
-            progress.line(&format!("{} of {count}: {}", i + 1, f(item)?));
+            // The other threads are to end, too.
+            let done = f(item).inspect_err(|_| lock(&all).by_ref().for_each(drop))?;
+            progress.line(&format!("{} of {count}: {done}", i + 1));
         }
     };
     let done = std::thread::scope(|scope| {

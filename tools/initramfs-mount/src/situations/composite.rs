@@ -6,9 +6,9 @@ use super::setup::*;
 use crate::{
     arch,
     archive::{compress, padded},
-    cmd::{program, write},
+    cmd::{output_bytes, program, write},
 };
-use anyhow::{ensure, Context};
+use anyhow::Context;
 use cpio::newc::Builder;
 use std::process::Command;
 
@@ -79,9 +79,7 @@ fn gnu_cpio(files: &[&str]) -> Result<Vec<u8>> {
     let dir = tempfile::tempdir().context("can't make a folder for an archive")?;
     files.iter().try_for_each(|file| write(&dir.path().join(file), file))?;
     let pack = "find * | sort | cpio -o -H newc -R 0:0 --reproducible --quiet";
-    let done = Command::new("sh").args(["-ec", pack]).current_dir(dir.path()).output()?;
-    ensure!(done.status.success(), "cpio failed: {}", String::from_utf8_lossy(&done.stderr));
-    Ok(done.stdout)
+    output_bytes(Command::new("sh").args(["-ec", pack]).current_dir(dir.path()))
 }
 
 fn microcode_then_compressed() -> Result<Vec<u8>> {

@@ -37,17 +37,17 @@ pub fn all() -> Vec<Situation> {
         boot("unknown", archive)
             .with("initramfs_options=nosuchoption")
             .boots_root("archive", "tmpfs")
-            .logs("nosuchoption")
+            .logs("Unknown parameter 'nosuchoption'")
             .logs(" refused, mounted without"),
         boot("unknown_when_off", archive)
             .with("initramfs_options=nosuchoption")
             .with(OFF)
             .boots_rootfs("archive")
-            .logs("nosuchoption"),
+            .logs("Unknown parameter 'nosuchoption'"),
         boot("unknown_rootflags", archive)
             .with("rootflags=nosuchoption=5")
             .boots_root("archive", "tmpfs")
-            .logs("nosuchoption")
+            .logs("Unknown parameter 'nosuchoption'")
             .logs(" refused, mounted without"),
         boot("unknown_and_known", archive)
             .with("rootflags=size=64M,nosuchoption")

@@ -5,7 +5,7 @@
 use crate::fuzz::oracle::{judge, Verdict};
 pub use crate::{
     archive::{tell, Archive},
-    cmd::read_bytes,
+    cmd::{hash, read_bytes},
     disk::Disk,
     harness::{Fixture, Seen},
     kernel::{Kernel, BOOT, DISTRIBUTION, TEST},
@@ -263,7 +263,7 @@ pub fn half(whole: &[u8]) -> Vec<u8> {
 
 /// An ext2 image that runs a script as one of its programs.
 pub fn ext2(fixture: &Fixture, init: &str, lines: &str) -> Result<Vec<u8>> {
-    let image = fixture.image(&format!("{}.img", init.replace('/', "-")), |image| {
+    let image = fixture.image(&format!("{:016x}.img", hash((init, lines))), |image| {
         let disk = Disk { fs: "ext2", mib: 8, init: (init, lines) };
         disk.make(image, |_| Ok(()))
     })?;
