@@ -91,14 +91,9 @@ pub fn unpacked_alone(package: &str, log: &Path) -> Result<PathBuf> {
     Ok(done)
 }
 
-/// Downloads what a source package has into a folder.
-pub fn download_source(package: &str, dir: &Path, log: &Path) -> Result<()> {
-    apt_get("deb-src", &["source", "--download-only"], package, dir, log)
-}
-
 /// Has apt-get fetch a package, with apt folders of our own so that the system's stay as they are. What the
 /// system's suites don't have is looked for in trixie-backports, at the same mirror.
-fn apt_get(kind: &str, words: &[&str], package: &str, dir: &Path, log: &Path) -> Result<()> {
+pub fn apt_get(kind: &str, words: &[&str], package: &str, dir: &Path, log: &Path) -> Result<()> {
     let root = dir.join("apt");
     for sub in ["lists/partial", "archives/partial"] {
         make_dir(&root.join(sub))?;

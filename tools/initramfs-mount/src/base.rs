@@ -7,8 +7,8 @@ use crate::{
     cmd::{lock, make_dir, output, read},
     paths,
 };
-use anyhow::{ensure, Context, Result};
-use fs4::FileExt;
+use anyhow::{anyhow, ensure, Context, Result};
+use fs4::{FileExt, TryLockError};
 use std::{
     collections::BTreeSet,
     fs::{self, File},
@@ -200,17 +200,18 @@ impl Base {
         let path = self.sources_lock();
         let file = held.iter().find(|(locked, _)| *locked == path).map(|(_, file)| file);
         let file = file.with_context(|| format!("{} is not locked", self.dir.display()))?;
-        let alone = FileExt::try_lock(file);
-        let done = alone.is_ok().then(change);
-        // That one is gone, also if there was no other.
-        FileExt::lock_shared(file)?;
-        done.with_context(|| {
-            format!(
+        let done = match FileExt::try_lock(file) {
+            Ok(()) => change(),
+            Err(TryLockError::WouldBlock) => Err(anyhow!(
                 "{} has to be brought up to date, and another make works with it: run this again when \
                  that has ended",
                 self.sources.display()
-            )
-        })?
+            )),
+            Err(TryLockError::Error(e)) => Err(e).context("can't lock the sources"),
+        };
+        // To ask for it alone was to give up the shared one, even if that was refused.
+        FileExt::lock_shared(file)?;
+        done
     }
 
     fn sources_lock(&self) -> PathBuf {

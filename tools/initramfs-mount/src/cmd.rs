@@ -8,6 +8,7 @@ use goblin::elf::Elf;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use rustix::process::{kill_process, Pid, Signal};
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     fs::{self, File, Permissions},
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash},
@@ -66,7 +67,7 @@ pub fn stop_on_signals() -> Result<TempDir> {
 
 static STOPPING: AtomicBool = AtomicBool::new(false);
 
-/// Folders of the cache in which something is being made.
+/// Folders of the cache in which something is being made, or has been.
 static HALF_MADE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Comes to no end when all is being stopped, so that nothing more is started, and nobody tells of
@@ -120,7 +121,7 @@ pub fn program(name: &str, package: &str) -> Result<PathBuf> {
 ///
 /// # Errors
 ///
-/// If it can't be started or fails; then the error has the end of what it said.
+/// If it can't be started or fails; then the error has all that it said.
 pub fn output(command: &mut Command) -> Result<String> {
     let said = output_bytes(command.stdin(Stdio::null()))?;
     Ok(String::from_utf8_lossy(&said).into_owned())
@@ -134,7 +135,7 @@ pub fn output_bytes(command: &mut Command) -> Result<Vec<u8>> {
     go_on_unless_stopping();
     if !output.status.success() {
         let said = [output.stdout, output.stderr].concat();
-        bail!("{name} failed: {}", errors(&String::from_utf8_lossy(&said)));
+        bail!("{name} failed: {}", String::from_utf8_lossy(&said).trim_end());
     }
     Ok(output.stdout)
 }
@@ -290,13 +291,22 @@ pub fn make_dir(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))
 }
 
-/// Makes what stays in the cache, unless it is there, in a folder of its own: nobody sees a half of it.
+/// Makes what stays in the cache, unless it is there, in a folder of its own: nobody sees a half of it. Where
+/// it has failed once, it fails again.
 pub fn cached(done: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _one = lock(&ONE_AT_A_TIME);
+    static FAILED: Mutex<BTreeMap<PathBuf, String>> = Mutex::new(BTreeMap::new());
+    // One at a time.
+    let mut failed = lock(&FAILED);
     if done.exists() {
         return Ok(());
     }
+    if let Some(e) = failed.get(done) {
+        bail!(e.clone());
+    }
+    make_cached(done, make).inspect_err(|e| drop(failed.insert(done.to_owned(), format!("{e:#}"))))
+}
+
+fn make_cached(done: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let parent = done.parent().unwrap_or(Path::new("/"));
     make_dir(parent)?;
     let dir = tempfile::tempdir_in(parent)

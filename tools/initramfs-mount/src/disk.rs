@@ -30,8 +30,8 @@ impl Disk<'_> {
                 .arg(root)
                 .arg(image)
                 .arg(format!("{}M", self.mib)),
-        )?;
-        Ok(())
+        )
+        .map(drop)
     }
 }
 

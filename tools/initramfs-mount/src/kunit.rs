@@ -4,12 +4,11 @@
 
 use crate::{
     arch,
-    archive::Archive,
     base::Base,
     cmd::{make_dir, program, read, watch, write_script},
     harness::{Fixture, Seen},
     kernel::{for_base, kunit_config, Kernel, SMALL, UBSAN_EXCEPTION},
-    machine::{accelerator, complaint, Machine},
+    machine::{accelerator, complaint},
     paths,
     toolchain::{self, Toolchain},
     tree,
@@ -143,9 +142,7 @@ pub fn in_small_kernel(fixture: &Fixture) -> Result<()> {
     } else {
         in_qemu(fixture, &SMALL)?;
     }
-    let initrd = Some(Archive::telling("archive")?.finish().into());
-    let machine = Machine { initrd, ..fixture.machine(&SMALL)? };
-    Seen::of(&machine)?.is_root_mount("archive", "tmpfs")?;
+    Seen::of_archive(fixture.machine(&SMALL)?)?.is_root_mount("archive", "tmpfs")?;
     println!("  An archive is the root, and can be left.");
     Ok(())
 }

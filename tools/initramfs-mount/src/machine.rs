@@ -79,7 +79,7 @@ const COMPLAINTS: &str =
     |possible recursive locking|circular locking|inconsistent lock state|INFO: rcu|suspicious RCU\
     |Segfault with no mm|unreferenced object|new suspected memory leaks";
 
-/// What all kernels are told. A machine with much else to do may keep a guest waiting for the 21 seconds
+/// What all kernels are told, but for those that a loader boots. A machine with much else to do may keep a guest waiting for the 21 seconds
 /// after which RCU complains otherwise.
 const WORDS: &str = "panic=-1 rcupdate.rcu_cpu_stall_timeout=60";
 

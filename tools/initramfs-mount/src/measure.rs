@@ -8,7 +8,7 @@ use crate::{
     cmd::Progress,
     harness::Fixture,
     kernel::BOOT,
-    machine::{Boot, Machine},
+    machine::{Boot, Machine, ROOT_MOUNT},
 };
 use anyhow::{ensure, Context, Result};
 use regex::Regex;
@@ -25,8 +25,7 @@ const LIMIT: u64 = 25_000;
 ///
 /// If it costs too much.
 pub fn cost(fixture: &Fixture) -> Result<()> {
-    let off = instructions(fixture, "initramfs_mount=0")?;
-    let on = instructions(fixture, "")?;
+    let [off, on] = [instructions(fixture, 0)?, instructions(fixture, 1)?];
     let cost = on.saturating_sub(off);
     println!("populate_rootfs on {}, small archive, guest instructions:", fixture.base.name);
     println!("  initramfs_mount=0  {off:>9}");
@@ -36,15 +35,18 @@ pub fn cost(fixture: &Fixture) -> Result<()> {
     Ok(())
 }
 
-fn instructions(fixture: &Fixture, words: &str) -> Result<u64> {
+fn instructions(fixture: &Fixture, feature: u8) -> Result<u64> {
     // Nothing in it can be run: the kernel panics, long after what is measured.
     let archive = Archive::new().console().file("init", 0o755, &[0; 100]).finish();
     let machine = fixture.machine(&BOOT)?;
-    let machine = machine.append(&format!("loglevel=8 initcall_debug initramfs_async=0 {words}"));
+    let machine = machine.append("loglevel=8 initcall_debug initramfs_async=0");
+    let machine = machine.append(&format!("initramfs_mount={feature}"));
     let boot = Machine { initrd: Some(archive.into()), icount: true, ..machine }.boot()?;
     let found = Regex::new(r"initcall populate_rootfs\+\S+ returned 0 after (\d+) usecs")?;
     let found = found.captures(&boot.console);
     let found = found.with_context(|| format!("no populate_rootfs:\n{}", boot.text()))?;
+    let is_on = boot.console.contains(ROOT_MOUNT);
+    ensure!(is_on == (feature == 1), "initramfs_mount={feature} does not hold:\n{}", boot.text());
     Ok(found[1].parse::<u64>()? * 1000)
 }
 

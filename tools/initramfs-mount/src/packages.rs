@@ -47,12 +47,19 @@ pub fn build(base: &Base) -> Result<Vec<PathBuf>> {
     };
     let (toolchain, dir) = (Toolchain::find()?, base.dir.join("deb/obj"));
     let (sources, ours) = (&base.sources, format!("{OURS}{name}"));
-    if arch::current().is_foreign() {
-        return build_with(base, &dir, &|| toolchain.make(sources, &dir), &config, &ours);
+    let by_gcc = !arch::current().is_foreign();
+    if by_gcc {
+        // As Debian's kernels are, so that what builds modules for those builds them for this one.
+        program("gcc", "gcc")?;
     }
-    program("gcc", "gcc")?;
-    // As Debian's kernels are, so that what builds modules for those builds them for this one.
-    build_with(base, &dir, &|| toolchain.make_by_gcc(sources, &dir), &config, &ours)
+    let make = || {
+        if by_gcc {
+            toolchain.make_by_gcc(sources, &dir)
+        } else {
+            toolchain.make(sources, &dir)
+        }
+    };
+    build_with(base, &dir, &make, &config, &ours)
 }
 
 /// Builds packages of the kernel that is booted in tests.

@@ -195,9 +195,13 @@ impl Run<'_> {
         self.fixture.base.log(&format!("programs/{}-{value}.log", self.boot_name()))
     }
 
+    /// What turns the feature on or off.
+    fn feature(&self) -> String {
+        format!("initramfs_mount={}", u8::from(self.on))
+    }
+
     fn machine(&self, kernel: &'static Kernel) -> Result<Machine> {
-        let feature = format!("initramfs_mount={}", u8::from(self.on));
-        Ok(self.fixture.machine(kernel)?.append(&feature))
+        Ok(self.fixture.machine(kernel)?.append(&self.feature()))
     }
 
     /// Boots a machine, once however many ask for it.
@@ -417,7 +421,7 @@ impl Run<'_> {
     fn virtme(&self) -> Result<String> {
         let log = self.log();
         let kernel = self.fixture.machine(&BOOT)?.kernel;
-        let feature = format!("initramfs_mount={}", u8::from(self.on));
+        let feature = self.feature();
         if self.program.name == "shell" {
             let works = self.on || self.fixture.base.has_nullfs();
             virtme::check_shell(&self.fixture.base, &kernel, &feature, &log, works)?;
@@ -491,9 +495,7 @@ pub fn packages(fixture: &Fixture) -> Result<()> {
         .says("init: disk")?
         .says("CONFIG_INITRAMFS_MOUNT=y")?
         .says("kernel: there")?;
-    let archive = Archive::telling("archive")?.finish();
-    let machine = Machine { initrd: Some(archive.into()), ..machine };
-    Seen::of(&machine)?.is_root_mount("archive", "ramfs").map(drop)
+    Seen::of_archive(machine)?.is_root_mount("archive", "ramfs").map(drop)
 }
 
 /// Has apt install the packages that [`packages::build`] makes, of a kernel with Debian's configuration, and
@@ -531,7 +533,7 @@ pub fn installed(fixture: &Fixture) -> Result<()> {
         println!("{}, in a whole Debian as the initramfs", program.name);
         for on in [true, false] {
             let run = Run { fixture, program, on };
-            let feature = format!("initramfs_mount={}", u8::from(on));
+            let feature = run.feature();
             let boot = run.boot(|| {
                 let machine = machine.clone().append(&feature);
                 run.debian(machine, &INSTALLED.join(","), &modules)

@@ -274,6 +274,5 @@ pub fn refresh(base: &Base) -> Result<()> {
          has changed",
         other.map(|(_, there)| there)
     );
-    base.git(&["branch", "-q", "-f", "series", "HEAD"])?;
-    Ok(())
+    base.git(&["branch", "-q", "-f", "series", "HEAD"]).map(drop)
 }

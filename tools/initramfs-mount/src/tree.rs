@@ -126,8 +126,7 @@ fn import(base: &Base) -> Result<()> {
             .env("GIT_COMMITTER_DATE", "2026-01-01T00:00:00Z")
             .args(["commit", "-q", "-m", &message]),
     )?;
-    base.git(&["branch", PRISTINE])?;
-    Ok(())
+    base.git(&["branch", PRISTINE]).map(drop)
 }
 
 /// Returns the tarball in Debian's package of a base, which is downloaded if need be.

@@ -283,8 +283,11 @@ pub fn with_virtme(base: &Base) -> Result<()> {
     let there = base.checkout("user", PRISTINE)?;
     // An earlier run may have been stopped in the middle.
     let _ = there.git(&["am", "--abort"]);
-    there.git(&["config", "user.name", "A Developer"])?;
-    there.git(&["config", "user.email", "developer@example.org"])?;
+    // That of somebody who works in the repository is theirs.
+    if Identity::of(&there.sources).is_none() {
+        there.git(&["config", "user.name", "A Developer"])?;
+        there.git(&["config", "user.email", "developer@example.org"])?;
+    }
     patch_tree(&Tree::new(&there.sources)?)?;
     virtme::check_own_tree(&there.sources, &base.log("user-tree.log"))
 }

@@ -8,7 +8,7 @@ use crate::{
     base::Base,
     cmd::{lock, program, read, watch, write},
     containers, deps, guest,
-    machine::{converse, said, ROOT_MOUNT},
+    machine::{complaint, converse, said, ROOT_MOUNT},
     paths,
     toolchain::without_our_make,
 };
@@ -211,6 +211,8 @@ fn talk(command: &Command, log: &Path, talk: &[(String, String)], lines: &[Strin
     let ended = converse(child, log, talk, Duration::from_secs(190))?;
     let said = said(log);
     ensure!(ended.is_some(), "virtme-ng did not end\n{said}");
+    let complaint = complaint(&said);
+    ensure!(complaint.is_none(), "the console has {complaint:?}\n{said}");
     for line in lines {
         // The kernel's own messages may come right behind it.
         ensure!(said.contains(line), "does not say {line:?}\n{said}");

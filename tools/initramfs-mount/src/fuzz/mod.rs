@@ -106,7 +106,8 @@ pub fn libarchive() -> Result<PathBuf> {
         let source = archives.with_file_name("source");
         make_dir(&source)?;
         make_dir(archives)?;
-        apt::download_source("libarchive", &source, &paths::cache().join("libarchive.log"))?;
+        let (what, log) = (["source", "--download-only"], paths::cache().join("libarchive.log"));
+        apt::apt_get("deb-src", &what, "libarchive", &source, &log)?;
         let all = files(&source)?;
         let sources = all.iter().find(|file| file.to_string_lossy().contains(".orig.tar."));
         let sources = sources.context("Debian's source package libarchive has no sources in it")?;
