@@ -301,13 +301,18 @@ fn is_sanitized(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What there is to be reviewed.
+/// What there is to be reviewed, which README tells.
 fn figures(fixture: &Fixture) -> Result<()> {
     let base = &fixture.base;
-    for (what, files) in [("the kernel's own files", "*"), ("its tests, of these", "*_test.c")] {
-        let changed = ["diff", "--shortstat", "--diff-filter=M", PRISTINE, "HEAD", "--", files];
-        println!("  {what:38} {}", base.git(&changed)?.trim());
-    }
+    let changed = |files: &str| -> Result<(usize, usize)> {
+        let diff = ["diff", "--numstat", "--diff-filter=M", PRISTINE, "HEAD", "--", files];
+        let number = |word: Option<&str>| word.and_then(|word| word.parse().ok()).unwrap_or(0);
+        Ok(base.git(&diff)?.lines().fold((0, 0), |(added, removed), line| {
+            let mut words = line.split('\t');
+            (added + number(words.next()), removed + number(words.next()))
+        }))
+    };
+    let ((added, removed), (added_tests, _)) = (changed("*")?, changed("*_test.c")?);
     let new = new_files(base, "")?;
     let (mut rust, mut unsafes, mut c, mut tests) = (0, 0, 0, 0);
     for file in new.iter().filter(|file| file.ends_with(".rs") || file.ends_with(".c")) {
@@ -323,10 +328,26 @@ fn figures(fixture: &Fixture) -> Result<()> {
             unsafes += kinds.iter().map(|kind| text.matches(kind).count()).sum::<usize>();
         }
     }
-    println!("  lines of new C files, without tests    {c}");
-    println!("  lines of Rust, without tests           {rust}");
-    println!("  unsafe blocks and functions in those   {unsafes}");
-    println!("  lines of new tests                     {tests}");
+    let readme = read(&paths::top().join("README.md"))?;
+    let row = |title: &str| {
+        let row = readme.lines().find_map(|line| line.strip_prefix(&format!("| {title}| ")));
+        row.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>()).unwrap_or_default()
+    };
+    let column = row("").iter().position(|name| *name == base.name);
+    let column = column.with_context(|| format!("README.md has no figures of {}", base.name))?;
+    for (what, count) in [
+        ("lines added to files that the kernel has", added),
+        ("tests, of these", added_tests),
+        ("lines removed from those files", removed),
+        ("lines of new C files, without tests", c),
+        ("lines of Rust, without tests", rust),
+        ("`unsafe` blocks and functions in those", unsafes),
+        ("lines of new tests", tests),
+    ] {
+        println!("  {what:42} {count:>5}");
+        let told = row(&format!("{what} ")).get(column).copied().unwrap_or("nothing");
+        ensure!(told == count.to_string(), "README.md says {told} for: {what}, which is {count}");
+    }
     Ok(())
 }
 
