@@ -2,8 +2,9 @@
 #
 # What people type. The work is done by the host tool in tools/initramfs-mount.
 
+# What is done on all bases unless one is named: `make test BASE=7.3` is about that one.
+BASES := $(or $(BASES),$(BASE))
 BASE ?= 6.12
-BASES ?=
 KDIR ?=
 DEBUG ?=
 ARCH ?=
@@ -17,7 +18,7 @@ ARGS ?=
 
 CARGO ?= $(or $(shell command -v cargo || ls $${HOME}/.cargo/bin/cargo 2>/dev/null),cargo)
 TOOL := tools/initramfs-mount/target/debug/initramfs-mount
-RUN = TOP='$(CURDIR)' KDIR='$(KDIR)' CONFIG='$(CONFIG)' FLAVOUR='$(FLAVOUR)' CARGO='$(CARGO)' $(TOOL) --base $(BASE) $(if $(ARCH),--arch '$(ARCH)')
+RUN = TOP='$(CURDIR)' KDIR='$(KDIR)' CONFIG='$(CONFIG)' FLAVOUR='$(FLAVOUR)' CARGO='$(CARGO)' $(TOOL) --base '$(BASE)' $(if $(ARCH),--arch '$(ARCH)')
 
 .PHONY: help deps run test test-all report programs kernel kunit fuzz boot shell check bench series \
 	bisect deb deb-boot dist tree refresh patch unpatch clean tool
@@ -26,7 +27,8 @@ help:
 	@echo 'Targets, with BASE=6.12 unless given:'
 	@echo '  run     the main job: install, fetch, build, and show pivot_root and a'
 	@echo '          container fail without the feature and work with it'
-	@echo '  test    all that CI runs, on each base, or on BASES="..."'
+	@echo '  test    all that CI runs, on each base, or on BASES="..."; T=name for tests with that'
+	@echo '          in their names, T=--list for all names'
 	@echo '  test-all  that and what takes longer: systemd, podman, docker, images of'
 	@echo '          initramfs-tools and dracut, the report opened in a browser, Debian'
 	@echo '          packages, GCC, arm64 (4 and 64 KiB pages), riscv64, LoongArch, NUMA,'
@@ -37,7 +39,7 @@ help:
 	@echo '          of memory in build/report/index.html'
 	@echo '  programs  run those programs on BASE only; T=name for some of them'
 	@echo '  kernel  leave vmlinuz, System.map, config and linux/ in build/$$BASE/; it runs'
-	@echo '          runc, crun, bwrap and virtme-ng, but neither docker nor podman;'
+	@echo '          runc, crun, bwrap and virtme-ng; `make programs T=docker` builds one for docker;'
 	@echo '          DEBUG=1 the one under sanitizers, in build/$$BASE-debug/, with ARCH=um'
 	@echo '          user-mode Linux under them, in build/$$BASE-um-debug/'
 	@echo '  kunit   run the KUnit tests on user-mode Linux and in QEMU, and boot'
@@ -72,8 +74,8 @@ help:
 	@echo '  clean   remove build/, outgoing/ and dist/'
 	@echo
 	@echo 'KDIR=path uses a kernel tree of yours, with the patches applied. ARCH=arm64, arm64-64k,'
-	@echo 'riscv64 or loongarch64 has run, shell (these not for LoongArch), kernel, kunit, boot,'
-	@echo 'programs and test work for that, in build/$$BASE-$$ARCH/.'
+	@echo 'riscv64 or loongarch64 has kernel, kunit, boot, programs and test work for that, in'
+	@echo 'build/$$BASE-$$ARCH/; run and shell, too, but for LoongArch.'
 
 run: tool
 	@$(RUN) run
@@ -97,7 +99,7 @@ shell: tool
 	@$(RUN) shell -- $(ARGS)
 
 fuzz: tool
-	@$(RUN) fuzz --count '$(COUNT)' $(if $(SEED),--seed '$(SEED)') $(if $(CASE),--case '$(CASE)') $(ARGS)
+	@$(RUN) fuzz --count '$(COUNT)' $(if $(SEED),--seed='$(SEED)') $(if $(CASE),--case '$(CASE)') $(ARGS)
 
 boot: tool
 	@$(RUN) $@ $(if $(DEBUG),--debug) $(T)
