@@ -25,7 +25,7 @@ pub fn all() -> Vec<Situation> {
         fails_as(
             "another_root_mount",
             boot("", archive).with("rootfstype=ramfs").boots_root("archive", "tmpfs"),
-            "the console has no",
+            "the console does not say",
         ),
         fails_as("not_a_panic", boot("", archive).panics(), "something of the archive was run"),
         fails_as("not_a_disk", boot("", archive).boots_disk(), "does not say \"init: disk\""),
