@@ -73,7 +73,7 @@ impl Base {
 
     fn of_tree(kdir: &Path) -> Result<Self> {
         let sources = fs::canonicalize(kdir)
-            .with_context(|| format!("KDIR={} is not there", kdir.display()))?;
+            .with_context(|| format!("KDIR={} is not there: name a kernel tree", kdir.display()))?;
         let name = kernel_version(&sources)?;
         let kdir = kdir.display();
         ensure!(
@@ -245,12 +245,14 @@ pub fn git(dir: &Path) -> Command {
 /// Returns what `make kernelversion` would, for instance 6.12.117.
 pub fn kernel_version(sources: &Path) -> Result<String> {
     let text = read(&sources.join("Makefile"))
-        .with_context(|| format!("{} is no kernel", sources.display()))?;
+        .with_context(|| format!("{} is no kernel tree: name the top of one", sources.display()))?;
     let field = |name: &str| {
         text.lines()
             .find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix('='))
             .map(str::trim)
-            .with_context(|| format!("{} is no kernel: no {name}", sources.display()))
+            .with_context(|| {
+                format!("{}/Makefile is no kernel's, without {name}", sources.display())
+            })
     };
     Ok(format!(
         "{}.{}.{}{}",

@@ -13,9 +13,9 @@ use std::{
     fs::{self, File, Permissions},
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash},
     io::{BufRead, BufReader, IsTerminal, Write},
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, process::ExitStatusExt},
     path::{Path, PathBuf},
-    process::{exit, Command, Stdio},
+    process::{exit, Command, ExitStatus, Stdio},
     sync::{
         atomic::{AtomicBool, Ordering},
         mpsc::{self, RecvTimeoutError, Sender},
@@ -78,6 +78,17 @@ pub fn go_on_unless_stopping() {
     }
 }
 
+/// The same after a program has ended. A terminal stops all at once, and this one may not know of it yet.
+fn go_on_after(status: ExitStatus) {
+    let is_stopped = |signal: Signal| {
+        status.signal() == Some(signal.as_raw()) || status.code() == Some(128 + signal.as_raw())
+    };
+    if is_stopped(Signal::INT) || is_stopped(Signal::TERM) {
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    go_on_unless_stopping();
+}
+
 /// The processes that this one has started, and those that they have started, with their names.
 fn descendants() -> Vec<(Pid, String)> {
     let all: Vec<_> = procfs::process::all_processes()
@@ -132,7 +143,7 @@ pub fn output_bytes(command: &mut Command) -> Result<Vec<u8>> {
     let name = describe(command);
     go_on_unless_stopping();
     let output = command.output().with_context(|| format!("can't run {name}"))?;
-    go_on_unless_stopping();
+    go_on_after(output.status);
     if !output.status.success() {
         let said = [output.stdout, output.stderr].concat();
         bail!("{name} failed: {}", String::from_utf8_lossy(&said).trim_end());
@@ -167,7 +178,7 @@ pub fn watch(what: &str, log: &Path, command: &mut Command) -> Result<()> {
         said.push('\n');
     }
     let status = child.wait()?;
-    go_on_unless_stopping();
+    go_on_after(status);
     progress.done(status.success());
     if !status.success() {
         bail!("{what} failed, see {}:\n{}", log.display(), errors(&said));

@@ -45,6 +45,7 @@ pub struct Options {
 pub fn series(base: &Base, options: &Options) -> Result<()> {
     ensure!(!base.own, "KDIR= has no series of ours: use BASE=");
     let who = Identity::of(&paths::top()).context(NO_IDENTITY)?;
+    let changes = options.changelog.as_deref().map(read).transpose()?;
     tree::prepare(base)?;
     let mut series = Patch::series(base)?;
     let mut name = base.name.clone();
@@ -58,8 +59,8 @@ pub fn series(base: &Base, options: &Options) -> Result<()> {
         let own = message(&format!("{}/cover", base.name))?;
         message("cover")?.replace("@BASE@", own.trim_end())
     };
-    if let (Some(file), Some(version)) = (&options.changelog, options.reroll) {
-        cover = format!("{}\n\nChanges in v{version}:\n{}", cover.trim_end(), read(file)?);
+    if let (Some(changes), Some(version)) = (changes, options.reroll) {
+        cover = format!("{}\n\nChanges in v{version}:\n{changes}", cover.trim_end());
     }
     let mut trailers = options.trailer.clone();
     if options.signoff {

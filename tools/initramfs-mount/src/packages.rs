@@ -40,9 +40,11 @@ const COMPILERS: &[&str] = &["AS_", "CC_", "CLANG_", "GCC_", "HAVE_", "LD_", "LL
 ///
 /// If there is no such configuration, it does not go together with the option, or the build fails.
 pub fn build(base: &Base) -> Result<Vec<PathBuf>> {
+    let given = paths::given("CONFIG").map(|config| read(&config));
+    let given = given.transpose().context("CONFIG= names no configuration")?;
     tree::prepare(base)?;
-    let (config, name) = match paths::given("CONFIG") {
-        Some(config) => (read(&config).context("CONFIG= names no configuration")?, ""),
+    let (config, name) = match given {
+        Some(config) => (config, ""),
         None => (debians(base)?, NAME),
     };
     let (toolchain, dir) = (Toolchain::find()?, base.dir.join("deb/obj"));

@@ -252,12 +252,14 @@ pub fn changed(base: &Base) -> Result<Vec<(PathBuf, String)>> {
 /// Those of [`changed`], or if there is something that would be lost here or there.
 pub fn refresh(base: &Base) -> Result<()> {
     base.lock()?;
+    let (dir, name) = (base.sources.display(), &base.name);
+    let is_there = base.sources.join(".git").is_dir();
+    ensure!(is_there, "{dir} is not there yet: run `make tree BASE={name}`");
     let who = Identity::of(&paths::top()).unwrap_or_else(Identity::nobody);
     let trees = |head: &str| {
         base.git(&["log", "--reverse", "--format=%T %s", &format!("{PRISTINE}..{head}")])
     };
     let of_repo = || trees(&commit(base, &Patch::series(base)?, &who, None)?);
-    let dir = base.sources.display();
     ensure!(
         of_repo()? == trees("series")?,
         "patches/ or new files have changed since {dir} was made of them: undo that, or what you have changed there"

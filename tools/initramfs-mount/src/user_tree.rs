@@ -34,7 +34,7 @@ impl Tree {
 
     fn new(kdir: &Path) -> Result<Self> {
         let dir = fs::canonicalize(kdir)
-            .with_context(|| format!("KDIR={} is not there", kdir.display()))?;
+            .with_context(|| format!("KDIR={} is not there: name a kernel tree", kdir.display()))?;
         let version = kernel_version(&dir)?;
         let top = output(git(&dir).args(["rev-parse", "--show-toplevel"]));
         let is_git = top.is_ok_and(|top| Path::new(top.trim()) == dir);
@@ -170,12 +170,12 @@ fn patch_tree(tree: &Tree) -> Result<()> {
                 return Ok(());
             }
             Err(e) => {
-                why += &format!("\nThe series for {} does not fit:", base.name);
+                why += &format!("\nThe series for {}:", base.name);
                 why += &misfit(&e);
             }
         }
     }
-    bail!("{dir} is as it was.{why}")
+    bail!("no series fits {dir}, which is as it was:{why}")
 }
 
 /// Takes the series out of the tree that `KDIR=` names.

@@ -81,12 +81,17 @@ pub fn demonstrate(base: &Base, kernel: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Opens a shell in an initramfs, with these words on the kernel's command line.
-pub fn shell(base: &Base, kernel: &Path, words: &str) -> Result<()> {
+/// Makes sure that there is something to type at.
+pub fn has_terminal() -> Result<()> {
     ensure!(
         std::io::stdin().is_terminal(),
         "standard input is no terminal, which a shell needs: run it from one, or under `script -qec`"
     );
+    Ok(())
+}
+
+/// Opens a shell in an initramfs, with these words on the kernel's command line.
+pub fn shell(base: &Base, kernel: &Path, words: &str) -> Result<()> {
     let status = shell_command(base, kernel, words)?.status().context("can't run vng")?;
     ensure!(status.success(), "vng failed ({status})");
     Ok(())

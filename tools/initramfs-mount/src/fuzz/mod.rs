@@ -33,7 +33,7 @@ use um::{boot, for_each, Boot};
 #[derive(clap::Args)]
 pub struct Options {
     /// How many archives to make
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub count: u32,
     /// What they come from: the same ones for the same number. Another one each time unless given
     #[arg(long)]
@@ -59,8 +59,8 @@ pub fn run(base: &Base, options: &Options) -> Result<()> {
         return faults::sweep(base);
     }
     if let Some(case) = &options.case {
-        let kernel = kunit::build_user_mode(base)?;
         let image = read_bytes(case)?;
+        let kernel = kunit::build_user_mode(base)?;
         let (boot, verdict, wrong) = examine(&kernel, &HostRoot::new(&kernel)?, &image)?;
         println!("{}", boot.said.trim_end());
         println!("{}: {verdict:?}", case.display());
