@@ -173,7 +173,7 @@ fn kconfig(fixture: &Fixture) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let kconfig = dir.path().join("Kconfig");
     let needed = ["BLK_DEV_INITRD", "RUST"].map(|name| format!("config {name}\n\tdef_bool y\n"));
-    write(&kconfig, format!("{}source \"Kconfig\"\n", needed.concat()))?;
+    write(&kconfig, read(&paths::top().join("Kconfig"))? + &needed.concat())?;
     let options = output(
         Command::new(BOOT.dir(&fixture.base).join("scripts/kconfig/conf"))
             .env("srctree", paths::top())
