@@ -65,6 +65,7 @@ fn packages() -> Vec<(For, &'static str, Vec<&'static str>)> {
         (For::Test, "kexec, and a boot on arm64", vec!["qemu-system-arm", "mmdebstrap", "uidmap"]),
         (For::Test, "the gates", vec!["sparse", "python3-sphinx", "graphviz", "shellcheck"]),
         (For::Deb, "Debian packages of a kernel", vec!["debhelper", "dpkg-dev", "dwarves"]),
+        (For::All, "systemd-stub", vec!["ovmf", "systemd-boot-efi", "binutils"]),
         (For::All, "policies of security modules", vec!["checkpolicy", "apparmor"]),
         (For::All, "the kernel's selftests", vec!["libcap-dev"]),
         (For::All, "boots on other architectures", {

@@ -49,6 +49,8 @@ pub enum Loader {
     Disk(PathBuf),
     /// The network card's own, with `boot.ipxe` in this folder.
     Network(PathBuf),
+    /// UEFI, which finds a program in this folder, as on a removable disk.
+    Uefi(PathBuf),
 }
 
 #[derive(Clone)]
@@ -173,6 +175,10 @@ impl Machine {
                 let network = format!("user,id=network,bootfile=boot.ipxe,tftp={}", dir.display());
                 qemu.args(["-no-reboot", "-netdev", &network])
                     .args(["-device", "virtio-net-pci,netdev=network"]);
+            }
+            Some(Loader::Uefi(dir)) => {
+                let disk = format!("if=virtio,format=raw,readonly=on,file=fat:{}", dir.display());
+                qemu.args(["-no-reboot", "-bios", "/usr/share/ovmf/OVMF.fd", "-drive", &disk]);
             }
             None => {
                 let words = format!("console={} {} {WORDS}", arch.console, arch.words);

@@ -9,7 +9,7 @@ use crate::{
     machine::Loader,
     paths,
 };
-use anyhow::Context;
+use anyhow::{ensure, Context};
 use std::{fs, path::Path, process::Command};
 
 pub fn all() -> Vec<Situation> {
@@ -21,6 +21,11 @@ pub fn all() -> Vec<Situation> {
         code("grub_adds_a_file", grub_adds_a_file),
         code("ipxe_adds_a_file", ipxe_adds_a_file),
     ]
+}
+
+/// Those that take a kernel with more in it.
+pub fn more() -> Vec<Situation> {
+    vec![code("systemd_stub_adds_a_credential", systemd_stub_adds_a_credential)]
 }
 
 /// Boots GRUB with two slots, of which the first has this part of its image. The machine resets itself
@@ -86,4 +91,34 @@ fn ipxe_adds_a_file(fixture: &Fixture) -> Result<()> {
     let loader = Some(Loader::Network(dir.path().to_owned()));
     let seen = Seen::of(&Machine { loader, ..machine })?;
     seen.is_root_mount("archive", "tmpfs")?.says("file: /etc/marker").map(drop)
+}
+
+/// In a unified kernel image, which is that stub with a kernel, an initramfs and a command line in it.
+fn systemd_stub_adds_a_credential(fixture: &Fixture) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (part, esp) = (|name: &str| dir.path().join(name), dir.path().join("esp"));
+    let machine = fixture.machine(&DISTRIBUTION)?;
+    write(&part("initrd"), archive(fixture)?)?;
+    write(&part("cmdline"), "console=ttyS0 no_timer_check panic=-1")?;
+    let image = esp.join("EFI/BOOT/BOOTX64.EFI");
+    write(&esp.join("EFI/BOOT/BOOTX64.EFI.extra.d/marker.cred"), "12345")?;
+    let mut objcopy = Command::new(program("objcopy", "binutils")?);
+    for (section, file, address) in [
+        (".cmdline", part("cmdline"), "0x30000"),
+        (".linux", machine.kernel.clone(), "0x2000000"),
+        (".initrd", part("initrd"), "0x4000000"),
+    ] {
+        objcopy.arg("--add-section").arg(format!("{section}={}", file.display()));
+        objcopy.arg("--change-section-vma").arg(format!("{section}={address}"));
+    }
+    let stub = Path::new("/usr/lib/systemd/boot/efi/linuxx64.efi.stub");
+    ensure!(
+        stub.is_file(),
+        "systemd-stub is missing: install the package systemd-boot-efi, or run `make deps ARGS=--all`"
+    );
+    output(objcopy.arg(stub).arg(image))?;
+    let loader = Some(Loader::Uefi(esp));
+    let seen = Seen::of(&Machine { loader, mib: 512, ..machine })?;
+    let is_there = seen.is_root_mount("archive", "tmpfs")?;
+    is_there.says("file: /.extra/credentials/marker.cred").map(drop)
 }

@@ -50,8 +50,13 @@ pub fn trials(fixture: &Arc<Fixture>) -> Vec<Trial> {
 
 /// Those of `make test-all`, which has other kernels, and more time.
 pub fn more_trials(fixture: &Arc<Fixture>) -> Vec<Trial> {
-    let groups =
-        [("memory", memory::more()), ("security", security::all()), ("numa", options::numa())];
+    let is_pc = arch::current().name == "x86_64";
+    let groups = [
+        ("memory", memory::more()),
+        ("security", security::all()),
+        ("numa", options::numa()),
+        ("loaders", if is_pc { loaders::more() } else { Vec::new() }),
+    ];
     trials_of(fixture, groups)
 }
 
