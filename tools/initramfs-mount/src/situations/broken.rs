@@ -36,6 +36,11 @@ pub fn all() -> Vec<Situation> {
             Ok([&compress("lz4", &first()?)?, &second[..second.len() - 9]].concat())
         }),
         breaks("second_of_two_in_its_header", |_| cut_in_its_header()),
+        // Its folder is missing, so that it is passed over.
+        breaks("ends_in_a_file_that_is_skipped", |_| {
+            let open = Archive::telling("half")?.file("no/such", 0o644, b"12345678").open();
+            Ok(open[..open.len() - 1].to_vec())
+        }),
         breaks("second_of_two_in_one_gzip", |_| compress("gzip", &cut_in_its_header()?)),
         broken("bzip2_in_its_tables", |_| {
             // An image that ends with a page has the end of memory behind it, where QEMU puts it.
