@@ -262,6 +262,9 @@ impl Maker<'_> {
         let (how, from, to, len) = (self.rng.u8(..13), self.place(), self.place(), self.edge());
         let (bit, zeros, tail) = (self.rng.u8(..8), self.rng.usize(..9), self.choose(TAILS));
         let (entry, field) = (self.rng.usize(..20), self.rng.usize(..13));
+        // The end of one entry, and the header and the name of the next.
+        let around = if self.rng.bool() { 0..8 } else { 8..140 };
+        let around = self.rng.usize(around);
         let random = format!("{:08x}", self.rng.u32(..) >> self.rng.u8(..32));
         let value = if self.rng.bool() { self.choose(NONSENSE) } else { &random };
         if !self.piece() {
@@ -270,15 +273,16 @@ impl Maker<'_> {
         let find = |place: u32, len: usize| ((u64::from(place) * (len as u64 + 1)) >> 32) as usize;
         let at = find(from, bytes.len());
         let range = at..(at + len).min(bytes.len());
+        let header = headers.get(entry % headers.len().max(1));
         match how {
-            0..=2 => bytes.truncate(at),
+            0 | 1 => bytes.truncate(at),
+            2 => bytes.truncate(header.map_or(at, |header| (header + around).saturating_sub(8))),
             3 | 4 => {
                 if let Some(byte) = bytes.get_mut(at) {
                     *byte ^= 1 << bit;
                 }
             }
             5 | 6 => {
-                let header = headers.get(entry % headers.len().max(1));
                 let digits = header.and_then(|header| {
                     let at = header + 6 + 8 * field;
                     bytes.get_mut(at..at + 8)
