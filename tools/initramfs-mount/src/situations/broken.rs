@@ -41,6 +41,11 @@ pub fn all() -> Vec<Situation> {
             let open = Archive::telling("half")?.file("no/such", 0o644, b"12345678").open();
             Ok(open[..open.len() - 1].to_vec())
         }),
+        // Zeros for padding would be the rest of it.
+        breaks("ends_in_a_name_without_padding", |_| {
+            let open = Archive::telling("half")?.dir("thirteen-long").open();
+            Ok(open[..open.len() - 2].to_vec())
+        }),
         breaks("second_of_two_in_one_gzip", |_| compress("gzip", &cut_in_its_header()?)),
         broken("bzip2_in_its_tables", |_| {
             // An image that ends with a page has the end of memory behind it, where QEMU puts it.
