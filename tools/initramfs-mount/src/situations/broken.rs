@@ -84,10 +84,8 @@ pub fn all() -> Vec<Situation> {
             .panics()
             .logs("incorrect cpio method used"),
         // Zeros may come before an archive, but so many that it begins at a multiple of 4.
-        breaks("misaligned", |_| {
-            let second = Archive::new().file("x", 0o644, b"x").finish();
-            Ok([first()?, vec![0], second].concat())
-        }),
+        breaks("misaligned", |_| misaligned()),
+        breaks("misaligned_in_gzip", |_| compress("gzip", &misaligned()?)),
         boot("is_run_when_off", half_of_big).with(OFF).boots_rootfs("half"),
         // As when a bit of its magic number has changed. The panic is that there is no root.
         boot("not_an_archive_after_microcode", |_| Ok(microcode_and_noise())).panics(),
@@ -194,6 +192,11 @@ fn second() -> Vec<u8> {
 fn cut_in_its_header() -> Result<Vec<u8>> {
     let second = Archive::new().file("x", 0o644, b"x").finish();
     Ok([&first()?, &second[..60]].concat())
+}
+
+fn misaligned() -> Result<Vec<u8>> {
+    let second = Archive::new().file("x", 0o644, b"x").finish();
+    Ok([first()?, vec![0], second].concat())
 }
 
 /// An archive up to so far from where its trailer begins.
