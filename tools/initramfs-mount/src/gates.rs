@@ -333,7 +333,7 @@ fn figures(fixture: &Fixture) -> Result<()> {
         let row = readme.lines().find_map(|line| line.strip_prefix(&format!("| {title}| ")));
         row.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>()).unwrap_or_default()
     };
-    let column = row("").iter().position(|name| *name == base.name);
+    let column = row("what `make check` prints ").iter().position(|name| *name == base.name);
     let column = column.with_context(|| format!("README.md has no figures of {}", base.name))?;
     for (what, count) in [
         ("lines added to files that the kernel has", added),
