@@ -46,6 +46,11 @@ pub fn all() -> Vec<Situation> {
             let open = Archive::telling("half")?.dir("thirteen-long").open();
             Ok(open[..open.len() - 2].to_vec())
         }),
+        // What was cut off may have been an archive.
+        breaks("gzip_that_ends_in_its_junk", |_| {
+            let packed = compress("gzip", &[first()?, noise(4096)].concat())?;
+            Ok(packed[..packed.len() - 100].to_vec())
+        }),
         breaks("second_of_two_in_one_gzip", |_| compress("gzip", &cut_in_its_header()?)),
         broken("bzip2_in_its_tables", |_| {
             // An image that ends with a page has the end of memory behind it, where QEMU puts it.
