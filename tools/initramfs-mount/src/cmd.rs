@@ -8,7 +8,7 @@ use goblin::elf::Elf;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use rustix::process::{kill_process, Pid, Signal};
 use std::{
-    collections::BTreeMap,
+    collections::HashMap,
     ffi::OsStr,
     fs::{self, File, Permissions},
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash},
@@ -19,7 +19,7 @@ use std::{
     sync::{
         atomic::{AtomicBool, Ordering},
         mpsc::{self, RecvTimeoutError, Sender},
-        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError,
     },
     time::{Duration, Instant},
 };
@@ -302,34 +302,58 @@ pub fn make_dir(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))
 }
 
-/// Makes what stays in the cache, unless it is there, in a folder of its own: nobody sees a half of it. Where
-/// it has failed once, it fails again.
-pub fn cached(done: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    static FAILED: Mutex<BTreeMap<PathBuf, String>> = Mutex::new(BTreeMap::new());
-    // One at a time.
-    let mut failed = lock(&FAILED);
-    if done.exists() {
-        return Ok(());
+/// Values that are made once, by whoever wants one first. All others get the same, or its error.
+pub struct MadeOnce<K, V>(Mutex<HashMap<K, Made<V>>>);
+
+type Made<V> = Arc<OnceLock<Result<V, String>>>;
+
+impl<K: Eq + Hash, V: Clone> MadeOnce<K, V> {
+    pub fn new() -> Self {
+        Self(Mutex::default())
     }
-    if let Some(e) = failed.get(done) {
-        bail!(e.clone());
+
+    /// Returns the value of a key, which `make` makes.
+    pub fn get(&self, key: K, make: impl FnOnce() -> Result<V>) -> Result<V> {
+        let cell = {
+            let mut cells = lock(&self.0);
+            Arc::clone(cells.entry(key).or_default())
+        };
+        let mut first = false;
+        let value = cell.get_or_init(|| {
+            first = true;
+            make().map_err(|e| format!("{e:#}"))
+        });
+        match value {
+            Ok(value) => Ok(value.clone()),
+            Err(e) if first => bail!(e.clone()),
+            // Once is enough for a compiler's errors.
+            Err(e) => bail!("{}\n(as above)", e.lines().next().unwrap_or_default()),
+        }
     }
-    make_cached(done, make).inspect_err(|e| drop(failed.insert(done.to_owned(), format!("{e:#}"))))
 }
 
-fn make_cached(done: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let parent = done.parent().unwrap_or(Path::new("/"));
-    make_dir(parent)?;
-    let dir = tempfile::tempdir_in(parent)
-        .with_context(|| format!("can't make a folder in {}", parent.display()))?;
-    lock(&HALF_MADE).push(dir.path().to_owned());
-    let new = dir.path().join("new");
-    make(&new)?;
-    if let Err(e) = fs::rename(&new, done) {
-        // Or another make was faster.
-        ensure!(done.exists(), "can't make {}: {e}", done.display());
-    }
-    Ok(())
+/// Makes what stays in the cache, unless it is there, in a folder of its own: nobody sees a half of it.
+pub fn cached(done: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    static MADE: LazyLock<MadeOnce<PathBuf, ()>> = LazyLock::new(MadeOnce::new);
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    MADE.get(done.to_owned(), || {
+        let _one = lock(&ONE_AT_A_TIME);
+        if done.exists() {
+            return Ok(());
+        }
+        let parent = done.parent().unwrap_or(Path::new("/"));
+        make_dir(parent)?;
+        let dir = tempfile::tempdir_in(parent)
+            .with_context(|| format!("can't make a folder in {}", parent.display()))?;
+        lock(&HALF_MADE).push(dir.path().to_owned());
+        let new = dir.path().join("new");
+        make(&new)?;
+        if let Err(e) = fs::rename(&new, done) {
+            // Or another make was faster.
+            ensure!(done.exists(), "can't make {}: {e}", done.display());
+        }
+        Ok(())
+    })
 }
 
 /// Reads a text file.

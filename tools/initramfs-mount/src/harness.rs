@@ -7,7 +7,7 @@ use crate::{
     arch,
     archive::{tell, Archive},
     base::Base,
-    cmd::{lock, write},
+    cmd::{lock, write, MadeOnce},
     disk::Disk,
     kernel::Kernel,
     machine::{Boot, Machine, ROOT_MOUNT},
@@ -16,46 +16,14 @@ use crate::{
 use anyhow::{bail, Context, Error, Result};
 use libtest_mimic::{Failed, Trial};
 use std::{
-    collections::HashMap,
     fmt::Display,
     fs,
-    hash::Hash,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex},
 };
 
 /// How a console says that the kernel has given up.
 const PANIC: &str = "Kernel panic";
-
-/// Values that are made once, by whoever wants one first. All others get the same, or its error.
-pub struct MadeOnce<K, V>(Mutex<HashMap<K, Made<V>>>);
-
-type Made<V> = Arc<OnceLock<Result<V, String>>>;
-
-impl<K: Eq + Hash, V: Clone> MadeOnce<K, V> {
-    fn new() -> Self {
-        Self(Mutex::default())
-    }
-
-    /// Returns the value of a key, which `make` makes.
-    pub fn get(&self, key: K, make: impl FnOnce() -> Result<V>) -> Result<V> {
-        let cell = {
-            let mut cells = lock(&self.0);
-            Arc::clone(cells.entry(key).or_default())
-        };
-        let mut first = false;
-        let value = cell.get_or_init(|| {
-            first = true;
-            make().map_err(|e| format!("{e:#}"))
-        });
-        match value {
-            Ok(value) => Ok(value.clone()),
-            Err(e) if first => bail!(e.clone()),
-            // Once is enough for a compiler's errors.
-            Err(e) => bail!("{}\n(as above)", e.lines().next().unwrap_or_default()),
-        }
-    }
-}
 
 /// What has failed until now, a line each.
 static FAILED: Mutex<Vec<String>> = Mutex::new(Vec::new());
