@@ -72,8 +72,7 @@ impl Base {
     }
 
     fn of_tree(kdir: &Path) -> Result<Self> {
-        let sources = fs::canonicalize(kdir)
-            .with_context(|| format!("KDIR={} is not there: name a kernel tree", kdir.display()))?;
+        let sources = canonical(kdir)?;
         let name = kernel_version(&sources)?;
         let kdir = kdir.display();
         ensure!(
@@ -228,6 +227,12 @@ impl Base {
 fn open(path: &Path) -> Result<File> {
     make_dir(path.parent().unwrap_or(path))?;
     File::create(path).with_context(|| format!("can't write {}", path.display()))
+}
+
+/// Where the tree is that `KDIR=` names.
+pub fn canonical(kdir: &Path) -> Result<PathBuf> {
+    fs::canonicalize(kdir)
+        .with_context(|| format!("KDIR={} is not there: name a kernel tree", kdir.display()))
 }
 
 /// git in a folder, whoever owns it.

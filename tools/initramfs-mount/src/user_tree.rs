@@ -3,7 +3,7 @@
 //! Brings the series into a kernel tree of a user's own, and takes it out again, with git.
 
 use crate::{
-    base::{git, kernel_version, Base, PRISTINE},
+    base::{canonical, git, kernel_version, Base, PRISTINE},
     cmd::{make_dir, output, read, write},
     paths,
     series::{Identity, Patch, NO_IDENTITY},
@@ -33,8 +33,7 @@ impl Tree {
     }
 
     fn new(kdir: &Path) -> Result<Self> {
-        let dir = fs::canonicalize(kdir)
-            .with_context(|| format!("KDIR={} is not there: name a kernel tree", kdir.display()))?;
+        let dir = canonical(kdir)?;
         let version = kernel_version(&dir)?;
         let top = output(git(&dir).args(["rev-parse", "--show-toplevel"]));
         let is_git = top.is_ok_and(|top| Path::new(top.trim()) == dir);
