@@ -45,11 +45,7 @@ pub fn all() -> Vec<Situation> {
         legacy("legacy_initrd", initrd),
         legacy("legacy_initrd_compressed", |fixture| compress("gzip", &initrd(fixture)?)),
         // Nobody compares it of a RAM disk.
-        legacy("legacy_initrd_with_a_wrong_checksum", |fixture| {
-            let packed = compress("gzip", &initrd(fixture)?)?;
-            let at = packed.len() - 8;
-            Ok(flipped(packed, at, 1))
-        }),
+        legacy("legacy_initrd_with_a_wrong_checksum", initrd_with_a_wrong_checksum),
         // As a file system with 93 inodes in some unit has it.
         legacy("legacy_initrd_with_what_lzma_begins_with", |fixture| {
             let mut image = initrd(fixture)?;
@@ -95,6 +91,12 @@ pub fn all() -> Vec<Situation> {
         Ok(())
     }));
     all
+}
+
+pub fn initrd_with_a_wrong_checksum(fixture: &Fixture) -> Result<Vec<u8>> {
+    let packed = compress("gzip", &initrd(fixture)?)?;
+    let at = packed.len() - 8;
+    Ok(flipped(packed, at, 1))
 }
 
 fn without_init() -> Vec<u8> {

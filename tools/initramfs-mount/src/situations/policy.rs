@@ -4,6 +4,7 @@
 
 use super::{
     broken::{flipped, half_of_big, microcode_and_noise},
+    disk::initrd_with_a_wrong_checksum,
     setup::*,
 };
 use crate::archive::{compress, noise};
@@ -24,12 +25,8 @@ pub fn all() -> Vec<Situation> {
         ),
         // It begins as an archive does.
         panics(
-            boot("panic_for_what_may_be_an_initrd", |fixture| {
-                let packed = compress("gzip", &initrd(fixture)?)?;
-                let at = packed.len() - 8;
-                Ok(flipped(packed, at, 1))
-            })
-            .with("root=/dev/ram0 rw"),
+            boot("panic_for_what_may_be_an_initrd", initrd_with_a_wrong_checksum)
+                .with("root=/dev/ram0 rw"),
         ),
         // The first bit of what comes out of it.
         panics(boot("panic_for_a_flipped_bit", |_| Ok(flipped(stored(&whole()?)?, 15, 1))).disk()),
