@@ -12,6 +12,9 @@ use crate::{
 use anyhow::{ensure, Context};
 use std::{fs, path::Path, process::Command};
 
+/// What a loader tells the kernel.
+const WORDS: &str = "console=ttyS0 no_timer_check panic=-1";
+
 pub fn all() -> Vec<Situation> {
     vec![
         code("grub_takes_the_first_slot", |fixture| slot(fixture, 1.0, PANIC, "slot: a")),
@@ -85,8 +88,8 @@ fn ipxe_adds_a_file(fixture: &Fixture) -> Result<()> {
     fs::copy(&machine.kernel, dir.path().join("vmlinuz"))?;
     write(&dir.path().join("initrd"), archive(fixture)?)?;
     write(&dir.path().join("conf"), "12345")?;
-    let script = "#!ipxe\nkernel vmlinuz console=ttyS0 no_timer_check panic=-1\ninitrd initrd\n\
-                  initrd conf /etc/marker\nboot\n";
+    let script =
+        format!("#!ipxe\nkernel vmlinuz {WORDS}\ninitrd initrd\ninitrd conf /etc/marker\nboot\n");
     write(&dir.path().join("boot.ipxe"), script)?;
     let loader = Some(Loader::Network(dir.path().to_owned()));
     let seen = Seen::of(&Machine { loader, ..machine })?;
@@ -99,7 +102,7 @@ fn systemd_stub_adds_a_credential(fixture: &Fixture) -> Result<()> {
     let (part, esp) = (|name: &str| dir.path().join(name), dir.path().join("esp"));
     let machine = fixture.machine(&DISTRIBUTION)?;
     write(&part("initrd"), archive(fixture)?)?;
-    write(&part("cmdline"), "console=ttyS0 no_timer_check panic=-1")?;
+    write(&part("cmdline"), WORDS)?;
     let image = esp.join("EFI/BOOT/BOOTX64.EFI");
     write(&esp.join("EFI/BOOT/BOOTX64.EFI.extra.d/marker.cred"), "12345")?;
     let mut objcopy = Command::new(program("objcopy", "binutils")?);

@@ -26,10 +26,8 @@ use std::sync::Arc;
 
 /// All of them as tests of a base.
 pub fn trials(fixture: &Arc<Fixture>) -> Vec<Trial> {
-    // Loaders are those of a PC, and have a command line of their own, without what a kernel under sanitizers
-    // wants there.
-    let arch = arch::current();
-    let has_loaders = arch.name == "x86_64" && !arch.is_foreign() && !fixture.debug;
+    // Loaders have a command line of their own, without what a kernel under sanitizers wants there.
+    let has_loaders = has_loaders() && !fixture.debug;
     let groups = [
         ("root", root::all()),
         ("options", options::all()),
@@ -50,14 +48,19 @@ pub fn trials(fixture: &Arc<Fixture>) -> Vec<Trial> {
 
 /// Those of `make test-all`, which has other kernels, and more time.
 pub fn more_trials(fixture: &Arc<Fixture>) -> Vec<Trial> {
-    let is_pc = arch::current().name == "x86_64";
     let groups = [
         ("memory", memory::more()),
         ("security", security::all()),
         ("numa", options::numa()),
-        ("loaders", if is_pc { loaders::more() } else { Vec::new() }),
+        ("loaders", if has_loaders() { loaders::more() } else { Vec::new() }),
     ];
     trials_of(fixture, groups)
+}
+
+/// Whether it is a PC, whose loaders those are.
+fn has_loaders() -> bool {
+    let arch = arch::current();
+    arch.name == "x86_64" && !arch.is_foreign()
 }
 
 fn trials_of<'a>(
