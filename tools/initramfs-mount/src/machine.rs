@@ -81,8 +81,8 @@ const COMPLAINTS: &str =
     |possible recursive locking|circular locking|inconsistent lock state|INFO: rcu|suspicious RCU\
     |Segfault with no mm|unreferenced object|new suspected memory leaks";
 
-/// What all kernels are told, but for those that a loader boots. A machine with much else to do may keep a guest waiting for the 21 seconds
-/// after which RCU complains otherwise.
+/// What all kernels are told, but for those that a loader boots. A machine with much else to do may keep a
+/// guest waiting for the 21 seconds after which RCU complains otherwise.
 const WORDS: &str = "panic=-1 rcupdate.rcu_cpu_stall_timeout=60";
 
 /// What the kernel says when an archive is the root, in a root mount; the file system and its options follow.
