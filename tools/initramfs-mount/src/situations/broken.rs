@@ -91,6 +91,12 @@ pub fn all() -> Vec<Situation> {
         // Zeros may come before an archive, but so many that it begins at a multiple of 4.
         breaks("misaligned", |_| misaligned()),
         breaks("misaligned_in_gzip", |_| compress("gzip", &misaligned()?)),
+        // gunzip hands out 32 KiB at a time, of which the first byte of its header is the last.
+        breaks("misaligned_in_two_parts_of_gzip", |_| {
+            let first = first()?;
+            let first = padded(first, 32 << 10);
+            compress("gzip", &[&first[..first.len() - 1], &one_file()].concat())
+        }),
         boot("is_run_when_off", half_of_big).with(OFF).boots_rootfs("half"),
         // As when a bit of its magic number has changed. The panic is that there is no root.
         boot("not_an_archive_after_microcode", |_| Ok(microcode_and_noise())).panics(),
@@ -105,8 +111,7 @@ pub fn all() -> Vec<Situation> {
             .boots_root("builtin", "tmpfs")
             .logs("compression method lz4 not configured"),
         boot("second_not_configured", |_| {
-            let second = Archive::new().file("x", 0o644, b"x").finish();
-            Ok([first()?, compress("lz4", &second)?].concat())
+            Ok([first()?, compress("lz4", &one_file())?].concat())
         })
         .built_in()
         .boots_root("builtin", "tmpfs")
@@ -195,13 +200,15 @@ fn second() -> Vec<u8> {
 }
 
 fn cut_in_its_header() -> Result<Vec<u8>> {
-    let second = Archive::new().file("x", 0o644, b"x").finish();
-    Ok([&first()?, &second[..60]].concat())
+    Ok([&first()?, &one_file()[..60]].concat())
 }
 
 fn misaligned() -> Result<Vec<u8>> {
-    let second = Archive::new().file("x", 0o644, b"x").finish();
-    Ok([first()?, vec![0], second].concat())
+    Ok([first()?, vec![0], one_file()].concat())
+}
+
+fn one_file() -> Vec<u8> {
+    Archive::new().file("x", 0o644, b"x").finish()
 }
 
 /// An archive up to so far from where its trailer begins.

@@ -13,6 +13,11 @@ pub fn all() -> Vec<Situation> {
             .says("file: /marker-builtin")
             .says("file: /marker-link"),
         alone("is_in_rootfs_when_off").built_in().with(OFF).boots_rootfs("builtin"),
+        alone("is_larger_than_rootfs_when_off")
+            .built_in()
+            .with(OFF)
+            .with("initramfs_options=nr_inodes=20")
+            .logs("Built-in initramfs is not whole: no space left"),
         boot("and_external", |_| {
             let external = Archive::telling("external")?.file("marker-external", 0o644, b"x");
             Ok(external.finish())

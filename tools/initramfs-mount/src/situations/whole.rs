@@ -46,6 +46,9 @@ pub fn all() -> Vec<Situation> {
             let junk = [5, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff];
             Ok([&compress("lz4", &archive(fixture)?)?[..], &junk].concat())
         }),
+        boots_whole("before_an_lz4_of_nothing", |fixture| {
+            Ok([&archive(fixture)?, &b"\x02\x21\x4c\x18\0"[..]].concat())
+        }),
         boots_whole("with_junk_in_a_gzip", |fixture| {
             compress("gzip", &[&archive(fixture)?[..], JUNK].concat())
         }),
