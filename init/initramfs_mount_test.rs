@@ -327,7 +327,8 @@ struct Sandbox(Kernel);
 impl Sandbox {
     fn enter() -> Result<Self> {
         // INVARIANT: This has waited for the one who unpacks, and suites run one after the other.
-        // SAFETY: KUnit runs init suites before init memory is freed, and waits for this thread.
+        // SAFETY: KUnit runs init suites before init memory is freed, and waits for this thread,
+        // whose root nobody else has.
         unsafe {
             to_result(initramfs_test_enter())?;
             Ok(Self(Kernel(InitSyscalls::new())))

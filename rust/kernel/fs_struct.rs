@@ -69,9 +69,9 @@ impl<'a> PrivateFs<'a> {
         let own = self.own.as_ptr();
         // SAFETY: Both are valid by the type invariants. The paths of `own` are read without its
         // lock, since nobody changes them meanwhile: the current task is here, and pivot_root(2),
-        // which changes those of other tasks, comes later, for whoever calls it, be it
-        // `prepare_namespace()` or a helper, has waited for the initramfs. The two functions take
-        // references of their own on the paths, and the lock of `shared`.
+        // which changes those of tasks that have its caller's root, is not called by any that has
+        // this one's, by the invariant of `InitSyscalls`. The two functions take references of
+        // their own on the paths, and the lock of `shared`.
         unsafe {
             bindings::set_fs_root(self.shared.as_ptr(), &(*own).root);
             bindings::set_fs_pwd(self.shared.as_ptr(), &(*own).pwd);

@@ -31,8 +31,9 @@ use core::{
 ///
 /// # Invariants
 ///
-/// For as long as this exists, init memory, where the routines live, has not been freed, and the
-/// `fs_struct` that the task had when it was made is valid.
+/// For as long as this exists, init memory, where the routines live, has not been freed, the
+/// `fs_struct` that the task had when it was made is valid, and no process that has the task's root
+/// calls pivot_root(2).
 pub struct InitSyscalls(NotThreadSafe);
 
 impl InitSyscalls {
@@ -40,9 +41,10 @@ impl InitSyscalls {
     ///
     /// # Safety
     ///
-    /// The value must be gone before `free_initmem()`, and before the task exits or leaves a scope
-    /// that has lent it its `fs_struct`. `__init` code can promise this if somebody waits for it
-    /// before the first user process starts.
+    /// The value must be gone before `free_initmem()`, before the task exits or leaves a scope that
+    /// has lent it its `fs_struct`, and before a process that has the task's root may call
+    /// pivot_root(2). `__init` code can promise this if somebody waits for it before the first user
+    /// process starts.
     #[inline]
     pub const unsafe fn new() -> Self {
         // INVARIANT: This is what the caller promises.
