@@ -51,7 +51,7 @@ pub fn all() -> Vec<Situation> {
         };
         // Each small file takes a page, and a tmpfs takes half of the memory.
         let mib = 512 + 2 * SMALL_FILES * arch::current().page_kib / 1024;
-        let boot = |name: String| boot(name, |_| image()).mib(mib).seconds(120);
+        let boot = |name: String| boot(name, |_| image()).mib(mib).seconds(300);
         let on = boot((*name).to_owned()).boots_root("archive", "tmpfs");
         let off = boot(format!("{name}_when_off")).with(OFF).boots_rootfs("archive");
         all.extend([has(on.never_logs(BROKEN)).into(), has(off).into()]);
