@@ -17,8 +17,6 @@ pub struct Arch {
     pub page_kib: u32,
     /// As kunit.py does.
     pub kunit: &'static str,
-    /// The bases whose kunit.py does not know its QEMU.
-    pub kunit_lacks: &'static [&'static str],
     /// As Debian does.
     pub debian: &'static str,
     /// Whether virtme-ng knows it, by Debian's name.
@@ -52,7 +50,6 @@ const ARM64: Arch = Arch {
     kernel: "arm64",
     page_kib: 4,
     kunit: "arm64",
-    kunit_lacks: &[],
     debian: "arm64",
     in_vng: true,
     suite: "trixie",
@@ -111,7 +108,6 @@ const ALL: &[Arch] = &[
         kernel: "loongarch",
         page_kib: 16,
         kunit: "loongarch",
-        kunit_lacks: &["6.12"],
         debian: "loong64",
         in_vng: false,
         suite: "forky",

@@ -7,10 +7,11 @@ use crate::{
     cmd::{lock, make_dir, output, read},
     paths,
 };
-use anyhow::{anyhow, ensure, Context, Result};
-use fs4::{FileExt, TryLockError};
+use anyhow::{ensure, Context, Result};
+use fs4::FileExt;
 use std::{
     collections::BTreeSet,
+    env,
     fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
@@ -19,6 +20,9 @@ use std::{
 
 /// The locks that this process has.
 static HELD: Mutex<Vec<(PathBuf, File)>> = Mutex::new(Vec::new());
+
+/// The variable that says that whoever has started this program has the lock.
+pub const LOCKED: &str = "INITRAMFS_MOUNT_LOCKED";
 
 /// The branch with the sources as they came.
 pub const PRISTINE: &str = "pristine";
@@ -166,67 +170,38 @@ impl Base {
         self.dir.join("logs").join(name)
     }
 
-    /// Waits until no other `make` works on this base, for this architecture, and keeps others off until this
-    /// one ends. Until then, nobody changes the sources, either.
+    /// Waits until no other `make` works on this base, and keeps others off until this one ends.
     pub fn lock(&self) -> Result<()> {
         let mut held = lock(&HELD);
-        let path = self.dir.join("lock");
-        if held.iter().any(|(locked, _)| *locked == path) {
+        let path = self.lock_file();
+        if env::var_os(LOCKED).is_some() || held.iter().any(|(locked, _)| *locked == path) {
             return Ok(());
         }
-        let file = open(&path)?;
+        make_dir(path.parent().unwrap_or(&path))?;
+        let file =
+            File::create(&path).with_context(|| format!("can't write {}", path.display()))?;
         if FileExt::try_lock(&file).is_err() {
-            eprintln!("Waiting for another make, which works in {}.", self.dir.display());
+            eprintln!("Waiting for another make, which has {}.", path.display());
             FileExt::lock(&file)?;
         }
         held.push((path, file));
-        if !self.own {
-            let path = self.sources_lock();
-            let file = open(&path)?;
-            FileExt::lock_shared(&file)?;
-            held.push((path, file));
-        }
         Ok(())
     }
 
-    /// Changes the sources, which all architectures have in common. The base is locked.
-    ///
-    /// # Errors
-    ///
-    /// If another `make` works with them: it might wait for this one.
-    pub fn change_sources(&self, change: impl FnOnce() -> Result<()>) -> Result<()> {
-        let held = lock(&HELD);
-        let path = self.sources_lock();
-        let file = held.iter().find(|(locked, _)| *locked == path).map(|(_, file)| file);
-        let file = file.with_context(|| format!("{} is not locked", self.dir.display()))?;
-        let done = match FileExt::try_lock(file) {
-            Ok(()) => change(),
-            Err(TryLockError::WouldBlock) => Err(anyhow!(
-                "{} has to be brought up to date, and another make works with it: run this again when \
-                 that has ended",
-                self.sources.display()
-            )),
-            Err(TryLockError::Error(e)) => Err(e).context("can't lock the sources"),
-        };
-        // To ask for it alone was to give up the shared one, even if that was refused.
-        FileExt::lock_shared(file)?;
-        done
-    }
-
-    fn sources_lock(&self) -> PathBuf {
-        self.sources.with_file_name("sources-lock")
+    /// All architectures have the sources in common.
+    fn lock_file(&self) -> PathBuf {
+        if self.own {
+            self.dir.join("lock")
+        } else {
+            self.sources.with_file_name("lock")
+        }
     }
 
     /// Lets others work on it.
     pub fn unlock(&self) {
-        let paths = [self.dir.join("lock"), self.sources_lock()];
-        lock(&HELD).retain(|(path, _)| !paths.contains(path));
+        let path = self.lock_file();
+        lock(&HELD).retain(|(locked, _)| *locked != path);
     }
-}
-
-fn open(path: &Path) -> Result<File> {
-    make_dir(path.parent().unwrap_or(path))?;
-    File::create(path).with_context(|| format!("can't write {}", path.display()))
 }
 
 /// Where the tree is that `KDIR=` names.

@@ -56,12 +56,10 @@ pub fn prepare(base: &Base) -> Result<()> {
              --hard series` there",
             base.sources.display()
         );
-        base.change_sources(|| {
-            write(&stopped, "")?;
-            base.git(&["reset", "-q", "--hard", &commit])?;
-            base.git(&["branch", "-q", "-f", "series", &commit])?;
-            Ok(fs::remove_file(&stopped)?)
-        })?;
+        write(&stopped, "")?;
+        base.git(&["reset", "-q", "--hard", &commit])?;
+        base.git(&["branch", "-q", "-f", "series", &commit])?;
+        fs::remove_file(&stopped)?;
         let range = format!("{PRISTINE}..HEAD");
         let patches = base.git(&["log", "--format=  %s", &range, "--reverse"])?;
         let version = kernel_version(&base.sources)?;
@@ -82,13 +80,14 @@ pub fn fetch(base: &Base) -> Result<()> {
     if base.own || is_there && base.git(&["rev-parse", "-q", "--verify", PRISTINE]).is_ok() {
         return Ok(());
     }
-    base.change_sources(|| unpack(base))
+    unpack(base)
 }
 
 fn unpack(base: &Base) -> Result<()> {
     let sources = &base.sources;
-    let free = fs4::available_space(&base.dir)
-        .with_context(|| format!("can't tell how much room is in {}", base.dir.display()))?
+    let dir = sources.parent().unwrap_or(sources);
+    let free = fs4::available_space(dir)
+        .with_context(|| format!("can't tell how much room is in {}", dir.display()))?
         >> 20;
     ensure!(
         free >= SPACE_MIB,
@@ -118,14 +117,17 @@ fn import(base: &Base) -> Result<()> {
     // Debian's .gitignore leaves out everything; the rest of it keeps what is built out of sight.
     base.git(&["-c", "core.looseCompression=1", "add", "-A", "-f"])?;
     let message = format!("Linux {}, as Debian has it", kernel_version(&base.sources)?);
-    output(
+    let tree = base.git(&["write-tree"])?;
+    // Not `git commit`, which signs and runs hooks as its user likes.
+    let commit = output(
         git(&base.sources)
             .args(["-c", "user.name=Debian"])
             .args(["-c", "user.email=debian-kernel@lists.debian.org"])
             .env("GIT_AUTHOR_DATE", "2026-01-01T00:00:00Z")
             .env("GIT_COMMITTER_DATE", "2026-01-01T00:00:00Z")
-            .args(["commit", "-q", "-m", &message]),
+            .args(["commit-tree", "-m", &message, tree.trim()]),
     )?;
+    base.git(&["update-ref", "HEAD", commit.trim()])?;
     base.git(&["branch", PRISTINE]).map(drop)
 }
 
