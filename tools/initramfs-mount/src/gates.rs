@@ -21,6 +21,9 @@ use std::{collections::BTreeSet, fs, path::Path, process::Command};
 /// What the option may add to `.init.text`.
 const INIT_TEXT_LIMIT: i64 = 4096;
 
+/// What it may leave after boot: literals.
+const LITERALS_LIMIT: i64 = 256;
+
 const COMPONENT: &str = "init/initramfs_mount.init.o";
 
 /// The objects of `init/` that the series changes, where the option makes a difference.
@@ -226,7 +229,8 @@ fn init_only(fixture: &Fixture) -> Result<()> {
     let panics = |name: &&String| panics.is_match(name) && !counts.is_match(name);
     let panics: Vec<_> = undefined.iter().filter(panics).collect();
     ensure!(panics.is_empty(), "the component can panic: {panics:?}");
-    let [init_text, ..] = all;
+    let [init_text, _, _, literals] = all;
+    ensure!(literals <= LITERALS_LIMIT, "{literals} bytes of data outlive boot");
     ensure!(
         init_text <= INIT_TEXT_LIMIT,
         "{init_text} bytes of init text are more than {INIT_TEXT_LIMIT}"
@@ -442,13 +446,17 @@ fn remove_ours(kernel: &Kernel, base: &Base) {
     }
 }
 
-/// Fails if a compiler warns of one of these files.
+/// Fails if a compiler or objtool warns of one of these files.
 fn no_warnings_in(log: &str, files: &BTreeSet<String>) -> Result<()> {
     let lines: Vec<_> = log.lines().collect();
+    // objtool speaks of objects.
+    let objects = files.iter().filter_map(|file| Some(format!("{}.o:", file.rsplit_once('.')?.0)));
+    let mut names: Vec<_> = files.iter().map(|file| format!("{file}:")).chain(objects).collect();
+    names.push(format!("{COMPONENT}:"));
     for (i, line) in lines.iter().enumerate() {
         let words = ["warning:", "error:", "-->"];
         let place = words.iter().any(|word| line.contains(word));
-        if place && files.iter().any(|file| line.contains(&format!("{file}:"))) {
+        if place && names.iter().any(|name| line.contains(name)) {
             bail!("{}", lines[i.saturating_sub(1)..(i + 8).min(lines.len())].join("\n"));
         }
     }

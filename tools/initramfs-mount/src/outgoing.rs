@@ -102,6 +102,8 @@ pub fn format(
         git(&base.sources)
             .args(["-c", &format!("user.name={}", who.0)])
             .args(["-c", &format!("user.email={}", who.1)])
+            // Others' settings would sign mails off, or call their files otherwise.
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .args(["format-patch", "-q", "--no-base", "-o"])
             .arg(dir)
             .args(options)

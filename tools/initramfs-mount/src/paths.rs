@@ -19,8 +19,7 @@ pub fn tool(name: &str) -> PathBuf {
 
 /// What is downloaded or takes long to make, and can be used by other checkouts.
 pub fn cache() -> PathBuf {
-    env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
+    given("XDG_CACHE_HOME")
         .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
         .unwrap_or_else(|| top().join("build"))
         .join("initramfs-mount")

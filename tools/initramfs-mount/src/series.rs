@@ -148,7 +148,7 @@ fn growth(name: &str, old: &str, new: &str) -> Result<String> {
 }
 
 /// Makes commits of a series on top of the pristine sources of a base, without touching any file.
-/// Returns the last. With `trailers`, be there any or none, they are of today.
+/// Returns the last. With `trailers`, be there any or none, they are of today; without, the same each time.
 pub fn commit(
     base: &Base,
     series: &[Patch],
@@ -251,6 +251,7 @@ pub fn changed(base: &Base) -> Result<Vec<(PathBuf, String)>> {
 ///
 /// Those of [`changed`], or if there is something that would be lost here or there.
 pub fn refresh(base: &Base) -> Result<()> {
+    ensure!(!base.own, "KDIR= has no series of ours: use BASE=");
     base.lock()?;
     let (dir, name) = (base.sources.display(), &base.name);
     let is_there = base.sources.join(".git").is_dir();

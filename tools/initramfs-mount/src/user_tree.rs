@@ -153,9 +153,11 @@ fn patch_tree(tree: &Tree) -> Result<()> {
     ensure!(who.is_some() || !tree.is_git, "{NO_IDENTITY}");
     let who = who.unwrap_or_else(Identity::nobody);
     if tree.is_git {
-        let busy = output(tree.git().args(["rev-parse", "--git-path", "rebase-apply"]))?;
-        let busy = tree.dir.join(busy.trim()).exists();
-        ensure!(!busy, "{dir} is in the middle of a git am or git rebase: end that first");
+        for state in ["rebase-apply", "rebase-merge"] {
+            let busy = output(tree.git().args(["rev-parse", "--git-path", state]))?;
+            let busy = tree.dir.join(busy.trim()).exists();
+            ensure!(!busy, "{dir} is in the middle of a git am or git rebase: end that first");
+        }
     }
     let mut why = String::new();
     for base in tree.bases()? {
@@ -224,6 +226,9 @@ pub fn check(base: &Base) -> Result<()> {
                 &["init", "-q"][..],
                 &["config", "user.name", "A Developer"],
                 &["config", "user.email", "developer@example.org"],
+                // What somebody's own git is told to do with commits is no matter here.
+                &["config", "commit.gpgSign", "false"],
+                &["config", "core.hooksPath", "/dev/null"],
                 &["add", "-A", "-f"],
                 &["commit", "-q", "-m", "Linux"],
             ] {
@@ -282,6 +287,7 @@ pub fn with_virtme(base: &Base) -> Result<()> {
     let there = base.checkout("user", PRISTINE)?;
     // An earlier run may have been stopped in the middle.
     let _ = there.git(&["am", "--abort"]);
+    there.git(&["config", "commit.gpgSign", "false"])?;
     // That of somebody who works in the repository is theirs.
     if Identity::of(&there.sources).is_none() {
         there.git(&["config", "user.name", "A Developer"])?;
