@@ -45,13 +45,14 @@ pub fn stop_on_signals() -> Result<TempDir> {
             if left.is_empty() {
                 break;
             }
-            for (pid, name) in left {
+            let late = start.elapsed() > Duration::from_secs(5);
+            let signal = if late { Signal::KILL } else { Signal::TERM };
+            for (pid, installs) in left {
                 // What is half installed is not to be left so.
-                let may_be_killed = !["dpkg", "apt-get"].contains(&name.as_str());
-                let late = may_be_killed && start.elapsed() > Duration::from_secs(5);
-                let signal = if late { Signal::KILL } else { Signal::TERM };
-                // It may have ended by itself.
-                let _ = kill_process(pid, signal);
+                if !installs {
+                    // It may have ended by itself.
+                    let _ = kill_process(pid, signal);
+                }
             }
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -89,21 +90,26 @@ fn go_on_after(status: ExitStatus) {
     go_on_unless_stopping();
 }
 
-/// The processes that this one has started, and those that they have started, with their names.
-fn descendants() -> Vec<(Pid, String)> {
+/// The processes that this one has started, and those that they have started, with whether they install
+/// packages.
+fn descendants() -> Vec<(Pid, bool)> {
     let all: Vec<_> = procfs::process::all_processes()
         .into_iter()
         .flatten()
         .filter_map(|process| process.ok()?.stat().ok().filter(|stat| stat.state != 'Z'))
         .collect();
-    let mut found = vec![std::process::id() as i32];
+    let mut found = vec![(std::process::id() as i32, false)];
     let mut next = 0;
-    while let Some(parent) = found.get(next).copied() {
-        found.extend(all.iter().filter(|stat| stat.ppid == parent).map(|stat| stat.pid));
+    while let Some((parent, installs)) = found.get(next).copied() {
+        let children = all.iter().filter(|stat| stat.ppid == parent);
+        let installs = |name: &str| installs || ["dpkg", "apt-get"].contains(&name);
+        found.extend(children.map(|stat| (stat.pid, installs(&stat.comm))));
         next += 1;
     }
-    let stats = all.into_iter().filter(|stat| found[1..].contains(&stat.pid));
-    stats.filter_map(|stat| Some((Pid::from_raw(stat.pid)?, stat.comm))).collect()
+    found[1..]
+        .iter()
+        .filter_map(|(pid, installs)| Some((Pid::from_raw(*pid)?, *installs)))
+        .collect()
 }
 
 /// Returns all programs of that name in `PATH`, or in one of the folders for the super-user.
@@ -124,7 +130,9 @@ pub fn which(name: &str) -> Option<PathBuf> {
 /// Returns the program `name`, or an error that says which Debian package has it.
 pub fn program(name: &str, package: &str) -> Result<PathBuf> {
     which(name).with_context(|| {
-        format!("the program {name} is missing: install the package {package}, or run `make deps`")
+        format!(
+            "the program {name} is missing: install the package {package}, or all with `make deps ARGS=--all`"
+        )
     })
 }
 

@@ -153,8 +153,10 @@ impl Kernel {
             files.dedup();
             files.extend(for_base(layer, base));
             files.extend((*layer == "kunit").then(|| kunit_config(base)));
-            for file in files.iter().filter(|file| file.is_file()) {
-                all += &read(file)?;
+            files.retain(|file| file.is_file());
+            ensure!(!files.is_empty() || *layer == BUILT_IN, "configs/ has nothing for {layer}");
+            for file in files {
+                all += &read(&file)?;
             }
         }
         if self.layers.contains(&BUILT_IN) {

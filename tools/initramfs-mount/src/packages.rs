@@ -47,49 +47,44 @@ pub fn build(base: &Base) -> Result<Vec<PathBuf>> {
         Some(config) => (config, ""),
         None => (debians(base)?, NAME),
     };
-    let (toolchain, dir) = (Toolchain::find()?, base.dir.join("deb/obj"));
-    let (sources, ours) = (&base.sources, format!("{OURS}{name}"));
     let by_gcc = !arch::current().is_foreign();
     if by_gcc {
         // As Debian's kernels are, so that what builds modules for those builds them for this one.
         program("gcc", "gcc")?;
     }
-    let make = || {
-        if by_gcc {
-            toolchain.make_by_gcc(sources, &dir)
-        } else {
-            toolchain.make(sources, &dir)
-        }
-    };
-    build_with(base, &dir, &make, &config, &ours)
+    build_in(base, &base.dir.join("deb/obj"), by_gcc, &config, &format!("{OURS}{name}"))
 }
 
 /// Builds packages of the kernel that is booted in tests.
 pub fn build_for_test(base: &Base) -> Result<Vec<PathBuf>> {
     BOOT.build(base)?;
     DEB.start(base)?;
-    let (toolchain, dir) = (Toolchain::find()?, DEB.dir(base));
-    let make = || toolchain.make(&base.sources, &dir);
-    build_with(base, &dir, &make, &read(&BOOT.dir(base).join(".config"))?, OURS)
+    build_in(base, &DEB.dir(base), false, &read(&BOOT.dir(base).join(".config"))?, OURS)
 }
 
-fn build_with(
+fn make(base: &Base, dir: &Path, by_gcc: bool) -> Result<Command> {
+    let toolchain = Toolchain::find()?;
+    let make = if by_gcc { Toolchain::make_by_gcc } else { Toolchain::make };
+    Ok(make(&toolchain, &base.sources, dir))
+}
+
+fn build_in(
     base: &Base,
     dir: &Path,
-    make: &dyn Fn() -> Command,
+    by_gcc: bool,
     config: &str,
     ours: &str,
 ) -> Result<Vec<PathBuf>> {
     program("dpkg-buildpackage", "dpkg-dev")?;
     program("dh_builddeb", "debhelper")?;
-    configure(base, dir, make, config, ours)?;
+    configure(base, dir, by_gcc, config, ours)?;
     // They come to lie beside the folder that they are built in.
     let beside = dir.parent().unwrap_or(dir);
     for old in apt::debs(beside)? {
         fs::remove_file(&old).with_context(|| format!("can't remove {}", old.display()))?;
     }
     let what = format!("building packages of Linux {}", base.name);
-    let mut make = make();
+    let mut make = make(base, dir, by_gcc)?;
     // What it builds with is what was found, and not what Debian's packages would have.
     make.args(["bindeb-pkg", "DPKG_FLAGS=-d"]);
     if env::var_os(PROFILES).is_none() {
@@ -144,17 +139,11 @@ fn debians(base: &Base) -> Result<String> {
 }
 
 /// Takes a configuration with the option in addition, and says what has changed.
-fn configure(
-    base: &Base,
-    dir: &Path,
-    make: &dyn Fn() -> Command,
-    given: &str,
-    ours: &str,
-) -> Result<()> {
+fn configure(base: &Base, dir: &Path, by_gcc: bool, given: &str, ours: &str) -> Result<()> {
     let file = dir.join(".config");
     let take = |wanted: &str| -> Result<String> {
         write(&file, format!("{given}\n{wanted}"))?;
-        output(make().arg("olddefconfig"))?;
+        output(make(base, dir, by_gcc)?.arg("olddefconfig"))?;
         read(&file)
     };
     let mut got = take(ours)?;

@@ -17,9 +17,7 @@ use crate::{
     archive::{noise, padded, Archive},
     base::Base,
     cmd::{files, lock, output, program, read, read_bytes, write},
-    containers, debian,
-    disk::Disk,
-    guest,
+    containers, debian, disk, guest,
     harness::{Fixture, Seen},
     kernel::{Kernel, BOOT, DISTRIBUTION},
     machine::{Boot, Initrd, Machine, ROOT_MOUNT},
@@ -208,6 +206,8 @@ impl Run<'_> {
     fn boot(&self, machine: impl FnOnce() -> Result<Machine>) -> Result<Arc<Boot>> {
         let key = format!("{} {}", self.boot_name(), self.on);
         self.fixture.boots.get(key, || {
+            // That of an earlier run.
+            let _ = fs::remove_file(self.log());
             let boot = machine()?.boot()?;
             write(&self.log(), boot.text())?;
             Ok(Arc::new(boot.check()?))
@@ -289,8 +289,8 @@ impl Run<'_> {
         run.boot(|| {
             let disk = self.fixture.image("arrive.img", |image| {
                 let init = ("sbin/init", "exec /guest/arrive.sh");
-                let disk = Disk { fs: "ext4", mib: 64, init };
-                disk.make(image, |root| add_mounts(Archive::new(), "")?.unpack(root))
+                let fill = |root: &Path| add_mounts(Archive::new(), "")?.unpack(root);
+                disk::make(image, "ext4", 64, init, fill)
             })?;
             let archive = Archive::system()?
                 .programs(&[
@@ -487,7 +487,7 @@ pub fn packages(fixture: &Fixture) -> Result<()> {
     let kernel = kernel.context("the package has no kernel")?;
     let disk = fixture.image("package.img", |image| {
         let init = ("sbin/init", "exec /guest/debian_package.sh");
-        Disk { fs: "ext4", mib: 128, init }.make(image, unpack)
+        disk::make(image, "ext4", 128, init, unpack)
     })?;
     let machine = Machine::new(&kernel).append("root=/dev/vda");
     let machine = Machine { disk: Some(disk), ..machine };

@@ -3,7 +3,7 @@
 //! A page with what all the programs came to, and a plot of memory: `build/report/index.html`.
 
 use crate::{
-    apt,
+    apt, arch,
     base::Base,
     cmd::{make_dir, output, program, read, write},
     debian,
@@ -22,7 +22,7 @@ use std::{
     process::Command,
 };
 
-/// Wide enough for a table of a title and the four kernels, and for a phone one below the other.
+/// Wide enough for a table of a title and four kernels, and for a phone one below the other.
 const STYLE: &str = "
 :root { color-scheme: light dark; --ok: #1a7f37; --bad: #b3261e; --line: #8885; }
 body { font: 16px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 62rem; padding: 1rem; }
@@ -121,13 +121,12 @@ const HOST_PACKAGES: &[&str] = &[
     "util-linux",
     "busybox-static",
     "klibc-utils",
-    "qemu-system-x86",
 ];
 
 /// Packages and their versions: of this machine, and of the small Debian.
 fn versions() -> Result<Vec<(String, String)>> {
     let mut host = Command::new(program("dpkg-query", "dpkg")?);
-    let host = output(host.arg("--show").args(HOST_PACKAGES))?;
+    let host = output(host.arg("--show").args(HOST_PACKAGES).args(arch::current().qemu_packages))?;
     let of = |text: &str, place: &str| -> Vec<(String, String)> {
         let lines = text.lines().filter_map(|line| line.split_once('\t'));
         lines.map(|(name, version)| (format!("{name}, {place}"), version.to_owned())).collect()

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # title: the system calls by which Apptainer enters a container, as somebody who is not root
 # says: container: runs
-# says: mounts: 1
-# says: host: out of sight
 # With the option it does not come to that.
 how=move
 grep -q initramfs_mount=1 /proc/cmdline && how=

@@ -2,7 +2,5 @@
 # SPDX-License-Identifier: GPL-2.0
 # title: runc run
 # says: container: runs
-# says: mounts: 1
-# says: host: out of sight
 # stock: pivot_root
 runc run -b /c c1

@@ -2,7 +2,5 @@
 # SPDX-License-Identifier: GPL-2.0
 # title: docker run
 # says: container: runs
-# says: mounts: 1
-# says: host: out of sight
 # stock: pivot_root
 docker import /images/c.tar local/test && docker run --rm local/test /bin/sh /inside

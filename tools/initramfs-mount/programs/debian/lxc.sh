@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # title: lxc-start
 # says: container: runs
-# says: mounts: 1
-# says: host: out of sight
 # It looks for rootfs in its mountinfo and then moves the new root, too.
 echo 'sh /inside >/tmp/said 2>&1' >/c/rootfs/lxc
 mkdir -p /var/lib/lxc/c4

@@ -44,7 +44,7 @@ pub struct Options {
     /// Boots this image alone
     #[arg(long)]
     pub case: Option<PathBuf>,
-    /// Boots a whole archive, a broken one and one that is in the kernel, with each allocation failing in turn
+    /// Boots a whole archive, broken ones and one that is in the kernel, with each allocation failing in turn
     #[arg(long)]
     pub faults: bool,
 }

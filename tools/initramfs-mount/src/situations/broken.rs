@@ -110,12 +110,10 @@ pub fn all() -> Vec<Situation> {
             .built_in()
             .boots_root("builtin", "tmpfs")
             .logs("compression method lz4 not configured"),
-        boot("second_not_configured", |_| {
-            Ok([first()?, compress("lz4", &one_file())?].concat())
-        })
-        .built_in()
-        .boots_root("builtin", "tmpfs")
-        .logs("compression method lz4 not configured"),
+        boot("second_not_configured", |_| Ok([first()?, compress("lz4", &one_file())?].concat()))
+            .built_in()
+            .boots_root("builtin", "tmpfs")
+            .logs("compression method lz4 not configured"),
     ]);
     for from_end in [1, 4, 5, 8] {
         let bent = broken(format!("gzip_bit_flipped_{from_end}_from_its_end"), move |_| {

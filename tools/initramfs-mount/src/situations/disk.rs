@@ -8,17 +8,7 @@ use anyhow::ensure;
 
 pub fn all() -> Vec<Situation> {
     let mut all = situations([
-        alone("without_archive").disk().boots_disk().never_logs("initramfs_mount: "),
-        alone("without_archive_when_off")
-            .disk()
-            .with(OFF)
-            .boots_disk()
-            .never_logs("initramfs_mount: "),
         boot("with_an_empty_archive", |_| Ok(Archive::new().finish()))
-            .disk()
-            .boots_disk()
-            .never_logs("initramfs_mount: "),
-        boot("without_init", |_| Ok(without_init()))
             .disk()
             .boots_disk()
             .never_logs("initramfs_mount: "),
@@ -36,11 +26,6 @@ pub fn all() -> Vec<Situation> {
             .with("rootfstype=ext4,tmpfs")
             .boots_disk()
             .logs(BROKEN),
-        boot("without_init_when_off", |_| Ok(without_init()))
-            .disk()
-            .with(OFF)
-            .boots_disk()
-            .never_logs("initramfs_mount: "),
         boot("with_missing_rdinit", archive).disk().with("rdinit=/nosuch").boots_disk(),
         legacy("legacy_initrd", initrd),
         legacy("legacy_initrd_compressed", |fixture| compress("gzip", &initrd(fixture)?)),
@@ -58,6 +43,11 @@ pub fn all() -> Vec<Situation> {
             .never_logs("regulatory.db is malformed"),
     ]);
     for (when, words) in [("", ""), ("_when_off", OFF)] {
+        let none = alone(format!("without_archive{when}"));
+        let no_init = boot(format!("without_init{when}"), |_| Ok(without_init()));
+        for boot in [none, no_init] {
+            all.push(boot.with(words).disk().boots_disk().never_logs("initramfs_mount: ").into());
+        }
         // cfg80211 asks for its database while the disk isn't the root yet. This one is none.
         let firmware = boot(format!("finds_firmware{when}"), |_| {
             let archive = Archive::new().parents("lib/firmware/regulatory.db");

@@ -6,6 +6,7 @@ use super::{policy::PANIC, setup::*};
 use crate::{
     archive::{compress, padded},
     cmd::{output, program, read, write},
+    disk,
     machine::Loader,
     paths,
 };
@@ -68,8 +69,7 @@ fn by_grub(fixture: &Fixture, part: f64, lines: &str) -> Result<Seen> {
         .context("GRUB is missing: install the package grub-pc-bin, or run `make deps`")?;
     write(&loader, padded([boot_sector, read_bytes(&core)?].concat(), 1 << 20))?;
     let machine = fixture.machine(&BOOT)?;
-    let system = Disk { fs: "ext2", mib: 64, init: ("sbin/init", "exec /guest/slot.sh") };
-    system.make(&disk, |root| {
+    disk::make(&disk, "ext2", 64, ("sbin/init", "exec /guest/slot.sh"), |root| {
         fs::copy(&machine.kernel, root.join("vmlinuz"))?;
         let menu = format!("{lines}\n{}", read(&paths::tool("guest/grub.cfg"))?);
         write(&root.join("grub/grub.cfg"), menu)?;

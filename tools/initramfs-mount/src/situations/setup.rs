@@ -2,14 +2,16 @@
 
 //! What situations are written in: a boot, and what must come of it.
 
-use crate::fuzz::oracle::{judge, Verdict};
 pub use crate::{
     archive::{tell, Archive},
     cmd::{hash, read_bytes},
-    disk::Disk,
     harness::{Fixture, Seen},
     kernel::{Kernel, BOOT, DISTRIBUTION, TEST},
     machine::{Initrd, Machine, ROOT_MOUNT},
+};
+use crate::{
+    disk,
+    fuzz::oracle::{judge, Verdict},
 };
 use anyhow::ensure;
 pub use anyhow::Result;
@@ -264,8 +266,7 @@ pub fn half(whole: &[u8]) -> Vec<u8> {
 /// An ext2 image that runs a script as one of its programs.
 pub fn ext2(fixture: &Fixture, init: &str, lines: &str) -> Result<Vec<u8>> {
     let image = fixture.image(&format!("{:016x}.img", hash((init, lines))), |image| {
-        let disk = Disk { fs: "ext2", mib: 8, init: (init, lines) };
-        disk.make(image, |_| Ok(()))
+        disk::make(image, "ext2", 8, (init, lines), |_| Ok(()))
     })?;
     read_bytes(&image)
 }
