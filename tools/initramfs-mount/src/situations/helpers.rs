@@ -32,7 +32,7 @@ fn run(name: &str, cpus: u32, words: &str, least: u64) -> Situation {
 
 /// Hundreds of programs at a time.
 fn many(setup: Setup, cpus: u32) -> Setup {
-    setup.built_in().cpus(cpus).mib(768).seconds(240)
+    setup.built_in().cpus(cpus).mib(768).seconds(400)
 }
 
 fn with_helper(archive: Archive) -> Result<Vec<u8>> {
