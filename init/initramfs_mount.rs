@@ -228,7 +228,8 @@ unsafe extern "C" fn initramfs_mount(
         [fs_type, options, rdinit].map(|string| unsafe { CStr::from_char_ptr(string) });
     // INVARIANT: The caller promises that nobody else unpacks.
     // SAFETY: The caller is `__init` code, and what is made here is dropped before this returns to
-    // it, with init memory still there and in the same task. Processes wait for the initramfs.
+    // it, with init memory still there and in the same task. No process runs meanwhile: the first
+    // one is started later, and helpers of the kernel wait for the initramfs.
     let kernel = Kernel(unsafe { InitSyscalls::new() });
 
     match transaction(&kernel, fs_type, options, rdinit) {
