@@ -116,7 +116,7 @@ pub fn apt_get(kind: &str, words: &[&str], package: &str, dir: &Path, log: &Path
     watch("reading the package lists", log, &mut apt(&update))
         .context(format!("the package lists could not be fetched: {NO_NETWORK}"))?;
     watch(&format!("downloading {package}"), log, apt(words).arg(package))
-        .with_context(|| format!("this machine's Debian mirror does not give {package}"))
+        .with_context(|| format!("{package} can't be had from this machine's Debian mirror"))
 }
 
 /// The code name of Debian 13.

@@ -215,7 +215,7 @@ fn talk(command: &Command, log: &Path, talk: &[(String, String)], lines: &[Strin
     let child = script.spawn().context("can't run script")?;
     let ended = converse(child, log, talk, Duration::from_secs(190))?;
     let said = said(log);
-    // As timeout says that it was too long.
+    // That is how timeout ends if it had to stop it.
     let in_time = ended.is_some_and(|status| status.code() != Some(124));
     ensure!(in_time, "virtme-ng did not end\n{said}");
     let complaint = complaint(&said);
