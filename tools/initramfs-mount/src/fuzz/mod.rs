@@ -28,7 +28,7 @@ use std::{
     sync::Mutex,
 };
 use tempfile::TempDir;
-use um::{boot, for_each, Boot};
+use um::{boot, for_each, Boot, UNTRACKED};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -84,7 +84,7 @@ pub fn systematic(base: &Base) -> Result<()> {
         let is_whole = matches!(verdict, Verdict::Whole { .. });
         let what = &case.what;
         ensure!(is_whole == case.whole, "the oracle takes an archive ({what}) for {verdict:?}");
-        let boot = boot(&kernel, &case.image, &[])?;
+        let boot = boot(&kernel, &case.image, UNTRACKED)?;
         match boot.differs_from(&verdict) {
             None => Ok(case.what),
             Some(wrong) => bail!("an archive ({what}): {wrong}\n{}", boot.said),
@@ -257,7 +257,7 @@ fn examine(
     root: &HostRoot,
     image: &[u8],
 ) -> Result<(Boot, Verdict, Option<String>)> {
-    let (boot, verdict) = (boot(kernel, image, &[])?, judge(image));
+    let (boot, verdict) = (boot(kernel, image, UNTRACKED)?, judge(image));
     let wrong = match boot.differs_from(&verdict) {
         None => root.leftover(kernel, image)?,
         wrong => wrong,

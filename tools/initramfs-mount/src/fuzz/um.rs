@@ -24,6 +24,9 @@ pub struct Boot {
     pub ended: bool,
 }
 
+/// What it is told where kmemleak is not asked, which takes half of a boot.
+pub const UNTRACKED: &[&str] = &["kmemleak=off"];
+
 /// Boots it with an image, and these words on its command line.
 pub fn boot(kernel: &Path, image: &[u8], words: &[&str]) -> Result<Boot> {
     let dir = tempfile::tempdir().context("can't make a folder for an archive")?;
