@@ -96,11 +96,9 @@ pub const OFF: Kernel = kernel("off", &["container", "off", "no-rust"], Some(&BO
 /// A copy of [`BOOT`], with its configuration, for packages.
 pub const DEB: Kernel = kernel("deb", &[], Some(&BOOT));
 
-/// [`BOOT`] without the option and with it, for each commit of the series.
-pub const BISECT: [Kernel; 2] = [
-    kernel("bisect-off", &["container", "off"], None),
-    kernel("bisect-on", &["container", "bisect"], None),
-];
+/// Small ones without the option and with it, for each commit of the series.
+pub const BISECT: [Kernel; 2] =
+    [kernel("bisect-off", &["off"], None), kernel("bisect-on", &["bisect"], None)];
 
 const fn kernel(
     name: &'static str,
