@@ -77,7 +77,7 @@ fn failed(step: &str, e: Error) -> Error {
 
 /// Makes a root mount over the root and enters it.
 ///
-/// Options that the file system refuses are left out.
+/// If the file system refuses an option, none is used.
 ///
 /// # Errors
 ///
@@ -228,8 +228,8 @@ unsafe extern "C" fn initramfs_mount(
         [fs_type, options, rdinit].map(|string| unsafe { CStr::from_char_ptr(string) });
     // INVARIANT: The caller promises that nobody else unpacks.
     // SAFETY: The caller is `__init` code, and what is made here is dropped before this returns to
-    // it, with init memory still there and in the same task. No process runs meanwhile: the first
-    // one is started later, and helpers of the kernel wait for the initramfs.
+    // it: init memory is still there then, in the same task, and in the scope that may have lent it
+    // its `fs_struct`.
     let kernel = Kernel(unsafe { InitSyscalls::new() });
 
     match transaction(&kernel, fs_type, options, rdinit) {

@@ -88,7 +88,7 @@ bool __init initramfs_test_populate(const char *archive, unsigned long len)
 	initramfs_mount_enabled = true;
 	initramfs_errors_panic = false;
 	ramdisk_execute_command = "/init";
-	populate_root(0);
+	populate_root();
 	ramdisk_execute_command = rdinit;
 	initramfs_error = error;
 	initramfs_mount_enabled = enabled;

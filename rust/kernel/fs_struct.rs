@@ -20,9 +20,9 @@ use core::ptr::NonNull;
 ///
 /// # Invariants
 ///
-/// - `shared` is what the task worked with when this was made, and valid: it is the one that the
-///   invariant of `InitSyscalls` is about, or the copy of another `PrivateFs`, whose drop leaves it
-///   alone meanwhile.
+/// - `shared` is what the task worked with when this was made, and valid: it is the task's own, or
+///   one that a scope has lent it, which it has not left, by the invariant of `InitSyscalls`, or the
+///   copy of another `PrivateFs`, whose drop leaves it alone meanwhile.
 /// - `own` came from `copy_fs_struct()`. Nobody but this counts as its user.
 pub struct PrivateFs<'a> {
     shared: NonNull<bindings::fs_struct>,
@@ -39,8 +39,8 @@ impl<'a> PrivateFs<'a> {
     #[inline]
     pub fn enter(init: &'a InitSyscalls) -> Result<Self> {
         let shared = NonNull::new(Self::current(init)).ok_or(EINVAL)?;
-        // SAFETY: What the task works with is valid, by the invariant of `InitSyscalls` or by that
-        // of another `PrivateFs`. `copy_fs_struct()` takes its lock, so that others may use it.
+        // SAFETY: What the task works with is valid, for the reasons that the type invariant gives.
+        // `copy_fs_struct()` takes its lock, so that others may use it.
         let own = unsafe { bindings::copy_fs_struct(shared.as_ptr()) };
         // INVARIANT: `copy_fs_struct()` returns a new object with one user, its caller. `shared`
         // is as it was: nobody changes the count of its users.
@@ -62,20 +62,13 @@ impl<'a> PrivateFs<'a> {
         unsafe { bindings::init_current_fs() }
     }
 
-    /// Makes the private root and working directory those of all who share the `fs_struct` that
-    /// the task had before.
+    /// Makes the root and the working directory of the task those of all who share the `fs_struct`
+    /// that it had before.
     #[inline]
     pub fn publish(&self) {
-        let own = self.own.as_ptr();
-        // SAFETY: Both are valid by the type invariants. The paths of `own` are read without its
-        // lock, since nobody changes them meanwhile: the current task is here, and pivot_root(2),
-        // which changes those of tasks that have its caller's root, is not called by any that has
-        // this one's, by the invariant of `InitSyscalls`. The two functions take references of
-        // their own on the paths, and the lock of `shared`.
-        unsafe {
-            bindings::set_fs_root(self.shared.as_ptr(), &(*own).root);
-            bindings::set_fs_pwd(self.shared.as_ptr(), &(*own).pwd);
-        }
+        // SAFETY: By the invariant of `InitSyscalls`, the routine is still there. `shared` is valid
+        // by the type invariant. The routine takes the locks of both, so that others may use them.
+        unsafe { bindings::init_publish_fs(self.shared.as_ptr()) };
     }
 }
 

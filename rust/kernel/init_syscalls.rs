@@ -31,9 +31,8 @@ use core::{
 ///
 /// # Invariants
 ///
-/// For as long as this exists, init memory, where the routines live, has not been freed, the
-/// `fs_struct` that the task had when it was made is valid, and no process that has the task's root
-/// calls pivot_root(2).
+/// For as long as this exists, init memory, where the routines live, has not been freed, and the
+/// task has not left a scope that has lent it its `fs_struct`.
 pub struct InitSyscalls(NotThreadSafe);
 
 impl InitSyscalls {
@@ -41,10 +40,9 @@ impl InitSyscalls {
     ///
     /// # Safety
     ///
-    /// The value must be gone before `free_initmem()`, before the task exits or leaves a scope that
-    /// has lent it its `fs_struct`, and before a process that has the task's root may call
-    /// pivot_root(2). `__init` code can promise this if somebody waits for it before the first user
-    /// process starts.
+    /// The value must be gone before `free_initmem()`, and before the task exits or leaves a scope
+    /// that has lent it its `fs_struct`. `__init` code can promise this if somebody waits for it
+    /// before init memory is freed.
     #[inline]
     pub const unsafe fn new() -> Self {
         // INVARIANT: This is what the caller promises.

@@ -396,11 +396,11 @@ impl Run<'_> {
         // The types of the mounts below the disk, which were all there before. systemd, in dracut's
         // image, leaves with pivot_root and unmounts what it came from. run-init moves the disk over
         // what it came from, which stays as an empty mount: with the feature a ramfs, as root= is
-        // given.
+        // given. What that covers, or what it has taken the place of, is rootfs.
         let (nullfs, dracut) = (self.fixture.base.has_nullfs(), file == "dracut.img");
         let mut wanted = vec![
             ("nullfs", nullfs),
-            ("rootfs", self.on || !nullfs || !dracut),
+            ("rootfs", !nullfs || !self.on && !dracut),
             ("ramfs", self.on && !dracut),
         ];
         wanted.retain(|(_, wanted)| *wanted);

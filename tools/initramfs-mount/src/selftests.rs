@@ -40,9 +40,6 @@ const TARGETS: &[&str] = &[
     "landlock",
 ];
 
-/// Fails on kernels with nullfs, as the guide says: it lists the mounts of another namespace.
-const KNOWN: &str = "filesystems/statmount/statmount_test_ns test listmount ns id";
-
 /// Runs them without the option and with it.
 ///
 /// # Errors
@@ -60,8 +57,7 @@ pub fn compare(fixture: &Fixture) -> Result<()> {
     };
     let (off, mut on) = (run("initramfs_mount=0")?, run("")?);
     println!("  {} selftests pass without the option, {} with it.", off.len(), on.len());
-    let known = BTreeSet::from_iter(fixture.base.has_nullfs().then(|| KNOWN.to_owned()));
-    let lost = |on: &BTreeSet<String>| &off - &(on | &known);
+    let lost = |on: &BTreeSet<String>| &off - on;
     if !lost(&on).is_empty() {
         // Some are races, which a busy machine loses.
         on.append(&mut run("")?);
@@ -69,7 +65,6 @@ pub fn compare(fixture: &Fixture) -> Result<()> {
     let lost: Vec<_> = lost(&on).into_iter().collect();
     ensure!(lost.is_empty(), "these pass without the option alone:\n{}", lost.join("\n"));
     ensure!(off.len() > 100, "only {} pass at all", off.len());
-    ensure!(known.is_disjoint(&on), "{KNOWN:?} passes: the guide says that it can't");
     Ok(())
 }
 

@@ -102,12 +102,12 @@ impl Reader {
 
     /// Reads a compressed archive and returns its length, unless there is junk in it.
     fn packed(&mut self, rest: &[u8], unpack: Unpack) -> Result<Option<usize>, Verdict> {
-        // One more archive has begun.
-        if self.last == Last::Trailer {
-            self.last = Last::Entry;
-        }
         let mut data = Vec::new();
         let len = unpack(rest, &mut data)?;
+        // One more archive has begun, unless there is nothing in it.
+        if self.last == Last::Trailer && data.iter().any(|byte| *byte != 0) {
+            self.last = Last::Entry;
+        }
         Ok(self.read(&data, true)?.then_some(len))
     }
 
@@ -506,6 +506,8 @@ mod tests {
             [&whole[..], b"0707"].concat(),
             // All behind junk is junk.
             [&whole[..], b"junk", &whole[..99]].concat(),
+            // A gzip of nothing.
+            [&whole[..], b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x03\0\0\0\0\0\0\0\0\0junk"].concat(),
             Archive::new().symlink("TRAILER!!!", "x").script("./init", "").finish(),
         ] {
             assert_eq!(judge(&image), WHOLE, "{}", image.escape_ascii());

@@ -50,7 +50,8 @@ pub fn all() -> Vec<Situation> {
         breaks("gzip_that_ends_in_its_junk", |_| {
             let packed = compress("gzip", &[first()?, noise(4096)].concat())?;
             Ok(packed[..packed.len() - 100].to_vec())
-        }),
+        })
+        .logs("Initramfs unpacking failed: decompressor failed"),
         breaks("second_of_two_in_one_gzip", |_| compress("gzip", &cut_in_its_header()?)),
         broken("bzip2_in_its_tables", |_| {
             // An image that ends with a page has the end of memory behind it, where QEMU puts it.
@@ -224,6 +225,10 @@ pub fn flipped(mut bytes: Vec<u8>, at: usize, bits: u8) -> Vec<u8> {
 
 /// What a flipped bit in the magic of the main archive leaves.
 pub fn microcode_and_noise() -> Vec<u8> {
+    microcode_and(&noise(8192))
+}
+
+pub fn microcode_and(rest: &[u8]) -> Vec<u8> {
     let microcode = Archive::new().dir("kernel").file("kernel/microcode", 0o644, &noise(1000));
-    [microcode.finish(), noise(8192)].concat()
+    [&microcode.finish(), rest].concat()
 }

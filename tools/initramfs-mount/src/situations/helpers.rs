@@ -16,7 +16,7 @@ pub fn all() -> Vec<Situation> {
         all.push(broken.never_logs("helper in").into());
         all.push(run(&format!("of_a_whole_one_run_in_its_root_cpus{cpus}"), cpus, "", 1));
     }
-    // More of them wait than work items may run at a time, and it comes to an end.
+    // On 6.12, more of them wait than work items may run at a time, and it comes to an end.
     all.push(run("are_many", 2, "loop.max_loop=600 initramfs_async=1", 600));
     all
 }

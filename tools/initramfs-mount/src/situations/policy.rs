@@ -3,7 +3,7 @@
 //! What `initramfs_errors=` says of a broken archive.
 
 use super::{
-    broken::{flipped, half_of_big, microcode_and_noise},
+    broken::{flipped, half_of_big, microcode_and, microcode_and_noise},
     disk::initrd_with_a_wrong_checksum,
     setup::*,
 };
@@ -34,6 +34,13 @@ pub fn all() -> Vec<Situation> {
         panics(boot("panic_after_microcode", |_| Ok(microcode_and_noise())).disk()),
         panics(
             boot("panic_after_microcode_when_off", |_| Ok(microcode_and_noise())).with(OFF).disk(),
+        ),
+        // Too short for an entry.
+        panics(boot("panic_for_junk_like_a_number", |_| Ok(microcode_and(b"0x10"))).disk()),
+        panics(
+            boot("panic_for_junk_like_a_number_when_off", |_| Ok(microcode_and(b"0x10")))
+                .with(OFF)
+                .disk(),
         ),
         boot("no_panic_for_junk_when_off", |fixture| Ok([&archive(fixture)?[..], JUNK].concat()))
             .with(PANIC)

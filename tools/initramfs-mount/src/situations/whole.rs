@@ -49,6 +49,14 @@ pub fn all() -> Vec<Situation> {
         boots_whole("before_an_lz4_of_nothing", |fixture| {
             Ok([&archive(fixture)?, &b"\x02\x21\x4c\x18\0"[..]].concat())
         }),
+        boots_whole("before_a_gzip_of_nothing_and_junk", |fixture| {
+            let nothing = padded(compress("gzip", b"")?, 4);
+            Ok([&archive(fixture)?[..], &nothing, JUNK].concat())
+        }),
+        boots_whole("then_junk_like_a_number", |fixture| {
+            Ok([&archive(fixture)?[..], b"0x10"].concat())
+        })
+        .logs("Initramfs: ignored what follows: no cpio magic"),
         boots_whole("with_junk_in_a_gzip", |fixture| {
             compress("gzip", &[&archive(fixture)?[..], JUNK].concat())
         }),
@@ -77,6 +85,11 @@ pub fn all() -> Vec<Situation> {
             compress("gzip", &archive.finish())
         })
         .says("file: /marker-last"),
+        boots_whole("ends_in_a_name_that_is_too_long", |_| {
+            let open = Archive::telling("archive")?.file(&"n".repeat(5000), 0o644, b"").open();
+            // Without the padding behind it.
+            Ok(open[..open.len() - 1].to_vec())
+        }),
     ]);
     // What is unpacked twice, since there is no init in it, is never there twice.
     for (name, words) in [("in_little_memory", ""), ("in_little_memory_when_off", OFF)] {
