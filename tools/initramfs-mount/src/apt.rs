@@ -120,7 +120,7 @@ pub fn apt_get(kind: &str, words: &[&str], package: &str, dir: &Path, log: &Path
 }
 
 /// The code name of Debian 13.
-pub const DEBIAN_13: &str = "trixie";
+pub const TRIXIE: &str = "trixie";
 
 /// Unpacks packages of a release of Debian and what they depend on into a folder of the cache, which it
 /// returns. None is configured. This machine's Debian may have neither the architecture nor the versions.
@@ -164,7 +164,7 @@ fn unpack_with_dependencies(suite: &str, arch: &str, packages: &[&str], root: &P
 
 /// Returns a program of Debian 13, which sees this machine's files but for those in `/usr`.
 pub fn program_of_debian_13(name: &str, arch: &str, packages: &[&str]) -> Result<PathBuf> {
-    let root = unpacked(DEBIAN_13, arch, packages)?;
+    let root = unpacked(TRIXIE, arch, packages)?;
     let (bwrap, usr) = (program("bwrap", "bubblewrap")?, root.join("usr"));
     let (bwrap, usr) = (bwrap.display(), usr.display());
     let all = format!("--die-with-parent --dev-bind / / --ro-bind '{usr}' /usr");

@@ -7,7 +7,7 @@ use crate::{
     base::{git, Base, PRISTINE},
     cmd::{elf, make_dir, output, program, read, read_bytes, section_size, watch, write},
     harness::{Fixture, Seen},
-    kernel::{Kernel, BISECT, BOOT, DEBIAN_13, DEBUG, GCC, INSTRUMENTED, KUNIT, OFF},
+    kernel::{Kernel, BISECT, BOOT, DEBIAN_13, DEBUG, GCC, INSTRUMENTED, KUNIT, WITHOUT},
     kunit,
     machine::Machine,
     measure, outgoing, paths,
@@ -196,11 +196,11 @@ type Sizes = [i64; 4];
 fn init_only(fixture: &Fixture) -> Result<()> {
     fixture.machine(&BOOT)?;
     let base = &fixture.base;
-    OFF.start(base)?;
-    remove_ours(&OFF, base);
-    let log = OFF.make_targets(base, "building init/ of", &["init/"])?;
+    WITHOUT.start(base)?;
+    remove_ours(&WITHOUT, base);
+    let log = WITHOUT.make_targets(base, "building init/ of", &["init/"])?;
     no_warnings_in(&log, &ours(base)?)?;
-    let (on, off) = (BOOT.dir(base), OFF.dir(base));
+    let (on, off) = (BOOT.dir(base), WITHOUT.dir(base));
     println!("  what the option adds        init text  init data  resident text  resident data");
     let print = |what: &str, [init_text, init_data, text, data]: &Sizes| {
         println!("  {what:26} {init_text:10} {init_data:10} {text:14} {data:14}");
@@ -380,7 +380,7 @@ fn sparse(fixture: &Fixture) -> Result<()> {
     let base = &fixture.base;
     fixture.machine(&BOOT)?;
     let ours = sparse_of(&BOOT, base)?;
-    let theirs = sparse_of(&OFF, &base.checkout("pristine", PRISTINE)?)?;
+    let theirs = sparse_of(&WITHOUT, &base.checkout("pristine", PRISTINE)?)?;
     let new: Vec<_> = ours.difference(&theirs).cloned().collect();
     ensure!(new.is_empty(), "sparse has something to say:\n{}", new.join("\n"));
     Ok(())

@@ -23,9 +23,6 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// How a console says that the kernel has given up.
-const PANIC: &str = "Kernel panic";
-
 /// What has failed until now, a line each.
 static FAILED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -234,7 +231,7 @@ impl Seen {
 
     /// The kernel gave up, and said that it was for the archive.
     pub fn is_panic_of_the_initramfs(&self) -> Result<&Self> {
-        let panic = self.0.console.lines().find(|line| line.contains(PANIC));
+        let panic = self.0.console.lines().find(|line| line.contains("Kernel panic"));
         let names_it = panic.is_some_and(|panic| panic.contains("initramfs"));
         self.check(self.0.guest.is_empty(), "something of the archive was run")?
             .check(names_it, "no panic that names the initramfs")

@@ -91,7 +91,7 @@ pub const SECURITY: Kernel = kernel("security", &["container", "security"], None
 pub const DISTRIBUTION: Kernel = kernel("distribution", &["container", "distribution"], None);
 
 /// [`BOOT`] without the option and without Rust, to compare its C with. It is not booted.
-pub const OFF: Kernel = kernel("off", &["container", "off", "no-rust"], Some(&BOOT));
+pub const WITHOUT: Kernel = kernel("off", &["container", "off", "no-rust"], Some(&BOOT));
 
 /// A copy of [`BOOT`], with its configuration, for packages.
 pub const DEB: Kernel = kernel("deb", &[], Some(&BOOT));

@@ -376,7 +376,7 @@ fn test(bases: &[Base], all: bool, pick: &Arguments) -> Result<ExitCode> {
                 fixture.trial("kernel::gcc", gates::gcc),
                 fixture.trial("kernel::debian_13", gates::debian_13),
                 fixture.trial("selftests", selftests::compare),
-                fixture.trial("packages", programs::packages),
+                fixture.trial("packages", packages::boot),
                 fixture.trial("fuzz::libarchive", |f| {
                     fuzz::generated(&f.base, 1_000, 1, Some(&fuzz::libarchive()?))
                 }),

@@ -6,7 +6,10 @@ use crate::{
     apt, arch,
     base::Base,
     cmd::{files, output, program, read, watch, write},
+    disk,
+    harness::{Fixture, Seen},
     kernel::{missing, BOOT, DEB},
+    machine::Machine,
     paths,
     toolchain::Toolchain,
     tree,
@@ -56,7 +59,7 @@ pub fn build(base: &Base) -> Result<Vec<PathBuf>> {
 }
 
 /// Builds packages of the kernel that is booted in tests.
-pub fn build_for_test(base: &Base) -> Result<Vec<PathBuf>> {
+fn build_for_test(base: &Base) -> Result<Vec<PathBuf>> {
     BOOT.build(base)?;
     DEB.start(base)?;
     build_in(base, &DEB.dir(base), false, &read(&BOOT.dir(base).join(".config"))?, OURS)
@@ -102,6 +105,34 @@ pub fn named<'a>(packages: &'a [PathBuf], start: &'a str) -> impl Iterator<Item 
         let name = package.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with(start) && !name.contains("-dbg")
     })
+}
+
+/// Boots the kernel of a Debian package from a disk that the package has been unpacked to, and with
+/// an archive.
+pub fn boot(fixture: &Fixture) -> Result<()> {
+    let built = build_for_test(&fixture.base)?;
+    let image = named(&built, "linux-image-").next();
+    let package = image.context("there is no package linux-image-*")?;
+    let unpack = |root: &Path| {
+        let dpkg = program("dpkg-deb", "dpkg")?;
+        output(Command::new(dpkg).arg("-x").arg(package).arg(root)).map(drop)
+    };
+    let dir = tempfile::tempdir()?;
+    unpack(dir.path())?;
+    let kernel = dir.path().join("boot").read_dir()?.flatten().map(|file| file.path());
+    let kernel = kernel.filter(|path| path.to_string_lossy().contains("/vmlinuz-")).max();
+    let kernel = kernel.context("the package has no kernel")?;
+    let disk = fixture.image("package.img", |image| {
+        let init = ("sbin/init", "exec /guest/debian_package.sh");
+        disk::make(image, "ext4", 128, init, unpack)
+    })?;
+    let machine = Machine::new(&kernel).append("root=/dev/vda");
+    let machine = Machine { disk: Some(disk), ..machine };
+    Seen::of(&machine)?
+        .says("init: disk")?
+        .says("CONFIG_INITRAMFS_MOUNT=y")?
+        .says("kernel: there")?;
+    Seen::of_archive(machine)?.is_root_mount("archive", "ramfs").map(drop)
 }
 
 /// Debian's own configuration, of the flavour that `FLAVOUR=` names.

@@ -16,21 +16,20 @@ use crate::{
     arch,
     archive::{noise, padded, Archive},
     base::Base,
-    cmd::{files, lock, output, program, read, read_bytes, write},
+    cmd::{files, lock, read, read_bytes, write},
     containers, debian, disk, guest,
     harness::{Fixture, Seen},
     kernel::{Kernel, BOOT, DISTRIBUTION},
     machine::{Boot, Initrd, Machine, ROOT_MOUNT},
     packages, paths, virtme,
 };
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{bail, ensure, Result};
 use libtest_mimic::Trial;
 use std::{
     collections::BTreeSet,
     fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
-    process::Command,
     sync::{Arc, Mutex},
 };
 
@@ -468,34 +467,6 @@ fn as_free_as(seen: &Seen, stock: &Seen, slack: u64) -> Result<()> {
     let (free, stock) = (seen.number("free")?, stock.number("free")?);
     let what = format!("{free} KiB are free, and {stock} KiB without the feature");
     seen.check(free + slack >= stock, what).map(drop)
-}
-
-/// Boots the kernel of a Debian package from a disk that the package has been unpacked to, and with
-/// an archive.
-pub fn packages(fixture: &Fixture) -> Result<()> {
-    let built = packages::build_for_test(&fixture.base)?;
-    let image = packages::named(&built, "linux-image-").next();
-    let package = image.context("there is no package linux-image-*")?;
-    let unpack = |root: &Path| {
-        let dpkg = program("dpkg-deb", "dpkg")?;
-        output(Command::new(dpkg).arg("-x").arg(package).arg(root)).map(drop)
-    };
-    let dir = tempfile::tempdir()?;
-    unpack(dir.path())?;
-    let kernel = dir.path().join("boot").read_dir()?.flatten().map(|file| file.path());
-    let kernel = kernel.filter(|path| path.to_string_lossy().contains("/vmlinuz-")).max();
-    let kernel = kernel.context("the package has no kernel")?;
-    let disk = fixture.image("package.img", |image| {
-        let init = ("sbin/init", "exec /guest/debian_package.sh");
-        disk::make(image, "ext4", 128, init, unpack)
-    })?;
-    let machine = Machine::new(&kernel).append("root=/dev/vda");
-    let machine = Machine { disk: Some(disk), ..machine };
-    Seen::of(&machine)?
-        .says("init: disk")?
-        .says("CONFIG_INITRAMFS_MOUNT=y")?
-        .says("kernel: there")?;
-    Seen::of_archive(machine)?.is_root_mount("archive", "ramfs").map(drop)
 }
 
 /// Has apt install the packages that [`packages::build`] makes, of a kernel with Debian's configuration, and

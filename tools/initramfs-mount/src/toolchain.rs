@@ -14,7 +14,7 @@ use std::{
 };
 
 /// What builds a kernel in Debian 13, and what comes with it.
-const DEBIAN_13: &[&str] = &[
+const DEBIAN_13_PACKAGES: &[&str] = &[
     "gcc",
     "rustc",
     "rust-src",
@@ -155,7 +155,7 @@ impl Toolchain {
 /// Returns a make as [`Toolchain::make`], with the tools of Debian 13 in place of this machine's: GCC, which
 /// Debian's kernels are built with, and rustc 1.85 and bindgen 0.71, the oldest that 7.3 takes.
 pub fn make_by_debian_13(src: &Path, objects: &Path) -> Result<Command> {
-    let root = apt::unpacked(apt::DEBIAN_13, arch::current().debian, DEBIAN_13)?;
+    let root = apt::unpacked(apt::TRIXIE, arch::current().debian, DEBIAN_13_PACKAGES)?;
     let mut make = Command::new(program("bwrap", "bubblewrap")?);
     make.args(["--die-with-parent", "--unshare-pid", "--dev", "/dev", "--proc", "/proc"])
         .args(["--tmpfs", "/tmp", "--clearenv", "--setenv", "PATH", "/bin:/sbin:/opt"])

@@ -44,7 +44,7 @@ const FAILURE: &str = "FAULT_INJECTION: forcing a failure";
 
 /// What an archive is booted with. What the kernel calls is timed by a clock of user-mode Linux, so that
 /// nothing happens at another time in another boot. kmemleak would have allocations of its own.
-const WORDS: &[&str] =
+const COMMAND_LINE: &[&str] =
     &["initcall_debug", "loglevel=8", "initramfs_async=0", "time-travel", "kmemleak=off"];
 
 /// Boots a whole archive, broken ones and one that is in the kernel, with each allocation failing in turn.
@@ -70,7 +70,7 @@ pub fn sweep(base: &Base) -> Result<()> {
     let broken_packed = &packed[..packed.len() - 100];
 
     let kernel = kunit::build_user_mode_with(&there, slice::from_ref(&config))?;
-    let files = files_of(&boot(&kernel, &whole, WORDS)?)?;
+    let files = files_of(&boot(&kernel, &whole, COMMAND_LINE)?)?;
     sweep_one("a whole archive", &kernel, &whole, Some(&files))?;
     sweep_one("a broken archive", &kernel, broken, None)?;
     sweep_one("a broken archive, compressed", &kernel, broken_packed, None)?;
@@ -81,7 +81,7 @@ pub fn sweep(base: &Base) -> Result<()> {
     let kernel = kunit::build_user_mode_with(&there, &[config, built_in])?;
     // [`boot`] passes an image in any case. Zeros are one without entries.
     let nothing = [0; 512];
-    let files = files_of(&boot(&kernel, &nothing, WORDS)?)?;
+    let files = files_of(&boot(&kernel, &nothing, COMMAND_LINE)?)?;
     sweep_one("the archive in the kernel", &kernel, &nothing, Some(&files))
 }
 
@@ -124,7 +124,7 @@ fn archive() -> Result<Archive> {
 
 /// Boots with the n-th allocation of a kind failing.
 fn fail(kernel: &Path, image: &[u8], fault: &str, n: u32) -> Result<Boot> {
-    boot(kernel, image, &[WORDS, &[&format!("{fault}={n},100,0,1")]].concat())
+    boot(kernel, image, &[COMMAND_LINE, &[&format!("{fault}={n},100,0,1")]].concat())
 }
 
 /// What the init has told of a boot where nothing fails.
