@@ -18,7 +18,8 @@ ARGS ?=
 
 CARGO ?= $(or $(shell command -v cargo || ls $${HOME}/.cargo/bin/cargo 2>/dev/null),cargo)
 TOOL := tools/initramfs-mount/target/debug/initramfs-mount
-RUN = TOP='$(CURDIR)' KDIR='$(KDIR)' CONFIG='$(CONFIG)' FLAVOUR='$(FLAVOUR)' CARGO='$(CARGO)' $(TOOL) --base '$(BASE)' $(if $(ARCH),--arch '$(ARCH)')
+# make's own child, so that a signal to make ends it, too.
+RUN = exec env TOP='$(CURDIR)' KDIR='$(KDIR)' CONFIG='$(CONFIG)' FLAVOUR='$(FLAVOUR)' CARGO='$(CARGO)' $(TOOL) --base '$(BASE)' $(if $(ARCH),--arch '$(ARCH)')
 
 .PHONY: help deps run test test-all report programs kernel kunit fuzz boot shell check bench series \
 	bisect deb deb-boot dist tree refresh patch unpatch clean tool
@@ -93,7 +94,7 @@ kunit bench series bisect deb deb-boot dist tree refresh patch unpatch deps: too
 	@$(RUN) $@ $(ARGS)
 
 kernel: tool
-	@$(RUN) $@ $(if $(DEBUG),--debug)
+	@$(RUN) $@ $(if $(filter-out 0 n no,$(DEBUG)),--debug)
 
 shell: tool
 	@$(RUN) shell -- $(ARGS)
@@ -102,7 +103,7 @@ fuzz: tool
 	@$(RUN) fuzz --count '$(COUNT)' $(if $(SEED),--seed='$(SEED)') $(if $(CASE),--case '$(CASE)') $(ARGS)
 
 boot: tool
-	@$(RUN) $@ $(if $(DEBUG),--debug) $(T)
+	@$(RUN) $@ $(if $(filter-out 0 n no,$(DEBUG)),--debug) $(T)
 
 check programs: tool
 	@$(RUN) $@ $(T)

@@ -65,6 +65,7 @@ impl Base {
     ///
     /// If there is no such base, or the tree is none that can be built here.
     pub fn find(name: &str) -> Result<Self> {
+        can_build_in(&paths::top())?;
         if let Some(kdir) = paths::given("KDIR") {
             return Self::of_tree(&kdir);
         }
@@ -77,6 +78,7 @@ impl Base {
 
     fn of_tree(kdir: &Path) -> Result<Self> {
         let sources = canonical(kdir)?;
+        can_build_in(&sources)?;
         let name = kernel_version(&sources)?;
         let kdir = kdir.display();
         ensure!(
@@ -202,6 +204,17 @@ impl Base {
         let path = self.lock_file();
         lock(&HELD).retain(|(locked, _)| *locked != path);
     }
+}
+
+/// The kernel's makefiles take no other paths.
+fn can_build_in(dir: &Path) -> Result<()> {
+    let ok = !dir.to_string_lossy().contains(|c: char| c.is_whitespace() || c == ':');
+    ensure!(
+        ok,
+        "no kernel can be built in {}: move it to a path without spaces and colons",
+        dir.display()
+    );
+    Ok(())
 }
 
 /// Where the tree is that `KDIR=` names.

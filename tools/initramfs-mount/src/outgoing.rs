@@ -84,7 +84,11 @@ pub fn series(base: &Base, options: &Options) -> Result<()> {
         println!("Not signed off: use --signoff, and --trailer for what else is to be said.");
     }
     let (sources, dir) = (base.sources.display(), dir.display());
-    println!("Recipients: {sources}/scripts/get_maintainer.pl {dir}/*.patch");
+    // The cover letter is no patch.
+    println!(
+        "Recipients: (cd {sources} && scripts/get_maintainer.pl --no-git --no-git-fallback --norolestats \
+         {dir}/*[1-9]-*.patch)"
+    );
     Ok(())
 }
 

@@ -107,6 +107,11 @@ impl Patch {
         self.message.lines().next().unwrap_or_default()
     }
 
+    /// The files that it makes or changes.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.diff.lines().filter_map(|line| line.strip_prefix("+++ b/"))
+    }
+
     /// The diff, with the one who looks after what it brings.
     pub fn diff(&self, who: &Identity) -> String {
         self.diff.replace("@MAINTAINER@", &format!("{} <{}>", who.0, who.1))
@@ -176,7 +181,7 @@ pub fn commit(
         fs::write(&path, patch.diff(who))?;
         let path = path.to_string_lossy();
         git(&["apply", "--cached", "--whitespace=nowarn", &path])
-            .with_context(|| format!("\"{}\" does not apply to {}", patch.subject(), base.name))?;
+            .with_context(|| format!("{} does not apply to {}", patch.file.display(), base.name))?;
         let tree = git(&["write-tree"])?;
         let message = dir.path().join("message");
         fs::write(&message, &patch.message)?;
@@ -265,9 +270,15 @@ pub fn refresh(base: &Base) -> Result<()> {
         of_repo()? == trees("series")?,
         "patches/ or new files have changed since {dir} was made of them: undo that, or what you have changed there"
     );
-    for (file, text) in changed(base)? {
-        println!("{}", file.display());
-        write(&file, text)?;
+    let changed = changed(base)?;
+    for (file, text) in &changed {
+        let common =
+            if file.starts_with(base.patches()) { "" } else { ", which other bases have, too" };
+        println!("{}{common}", file.display());
+        write(file, text)?;
+    }
+    if changed.is_empty() {
+        println!("Nothing in {dir} is another than here.");
     }
     let (here, there) = (of_repo()?, trees("HEAD")?);
     let other = here.lines().zip(there.lines()).find(|(here, there)| here != there);

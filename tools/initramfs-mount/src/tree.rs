@@ -40,8 +40,10 @@ pub fn prepare(base: &Base) -> Result<()> {
     let stopped = base.sources.with_file_name("changing-files");
     ensure!(
         dirty.is_empty() || stopped.is_file(),
-        "{} has changes that would be lost; bring them into this repo and undo them there:\n{}",
+        "{} has changes that would be lost: commit them there, and run `make refresh BASE={}`, or undo \
+         them:\n{}",
         base.sources.display(),
+        base.name,
         dirty.trim_end()
     );
     let who = Identity::of(&paths::top()).unwrap_or_else(Identity::nobody);
@@ -52,9 +54,10 @@ pub fn prepare(base: &Base) -> Result<()> {
             [PRISTINE, "series"].map(|name| base.git(&["rev-parse", "-q", "--verify", name]));
         ensure!(
             known[1].is_err() || known.iter().flatten().any(|known| *known == head),
-            "{} has commits of its own that would be lost; bring them into this repo and `git reset \
-             --hard series` there",
-            base.sources.display()
+            "{} has commits of its own that would be lost: run `make refresh BASE={}`, or `git reset --hard \
+             series` there",
+            base.sources.display(),
+            base.name
         );
         write(&stopped, "")?;
         base.git(&["reset", "-q", "--hard", &commit])?;
@@ -98,8 +101,10 @@ fn unpack(base: &Base) -> Result<()> {
     let log = base.log("fetch.log");
     let tarball = tarball(base, &log)?;
     if sources.exists() {
+        let progress = Progress::new("removing half-made sources");
         fs::remove_dir_all(sources)
             .with_context(|| format!("can't remove the half-made {}", sources.display()))?;
+        progress.done(true);
     }
     make_dir(sources)?;
     let mut tar = Command::new("tar");

@@ -11,6 +11,7 @@ use crate::{
 };
 use anyhow::{bail, ensure, Context, Result};
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -73,7 +74,8 @@ impl Tree {
         let mails = mails(dir.path(), series, who)?;
         let am = output(self.git().args(["am", "-q", "--whitespace=nowarn"]).args(mails));
         if am.is_err() {
-            output(self.git().args(["am", "--abort"]))?;
+            // It may not even have begun.
+            let _ = output(self.git().args(["am", "--abort"]));
         }
         am.map(drop)
     }
@@ -158,6 +160,18 @@ fn patch_tree(tree: &Tree) -> Result<()> {
             let busy = tree.dir.join(busy.trim()).exists();
             ensure!(!busy, "{dir} is in the middle of a git am or git rebase: end that first");
         }
+        let mut files = BTreeSet::new();
+        for base in tree.bases()? {
+            files.extend(Patch::series(&base)?.iter().flat_map(Patch::files).map(str::to_owned));
+        }
+        let diff = ["diff", "--name-only"];
+        let staged = output(tree.git().args(diff).arg("--cached"))?;
+        let changed = output(tree.git().args(diff).arg("--").args(&files))? + &staged;
+        ensure!(
+            changed.is_empty(),
+            "{dir} has changes that are in no commit, in {}: commit or stash them first",
+            changed.lines().collect::<Vec<_>>().join(", ")
+        );
     }
     let mut why = String::new();
     for base in tree.bases()? {

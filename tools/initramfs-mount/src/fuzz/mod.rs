@@ -87,7 +87,11 @@ pub fn systematic(base: &Base) -> Result<()> {
         let boot = boot(&kernel, &case.image, UNTRACKED)?;
         match boot.differs_from(&verdict) {
             None => Ok(case.what),
-            Some(wrong) => bail!("an archive ({what}): {wrong}\n{}", boot.said),
+            Some(wrong) => {
+                let file = base.dir.join(format!("fuzz/{}.cpio", what.replace([' ', ','], "-")));
+                write(&file, &case.image)?;
+                bail!("{}: {wrong}\n{}", file.display(), boot.said)
+            }
         }
     })
 }
