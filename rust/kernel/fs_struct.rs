@@ -21,8 +21,8 @@ use core::ptr::NonNull;
 /// # Invariants
 ///
 /// - `shared` is what the task worked with when this was made, and valid: it is the task's own, or
-///   one that a scope has lent it, which it has not left, by the invariant of `InitSyscalls`, or the
-///   copy of another `PrivateFs`, whose drop leaves it alone meanwhile.
+///   one that a scope has lent it, which it has not left, by the invariant of `InitSyscalls`, or
+///   the copy of another `PrivateFs`, whose drop leaves it alone meanwhile.
 /// - `own` came from `copy_fs_struct()`. Nobody but this counts as its user.
 pub struct PrivateFs<'a> {
     shared: NonNull<bindings::fs_struct>,

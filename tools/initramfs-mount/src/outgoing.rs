@@ -86,8 +86,8 @@ pub fn series(base: &Base, options: &Options) -> Result<()> {
     let (sources, dir) = (base.sources.display(), dir.display());
     // The cover letter is no patch.
     println!(
-        "Recipients: (cd {sources} && scripts/get_maintainer.pl --no-git --no-git-fallback --norolestats \
-         {dir}/*[1-9]-*.patch)"
+        "Recipients: cd {sources} && ls {dir}/*.patch | grep -v cover-letter | xargs \
+         scripts/get_maintainer.pl --no-git --no-git-fallback --norolestats"
     );
     Ok(())
 }

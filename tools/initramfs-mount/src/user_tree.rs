@@ -160,17 +160,17 @@ fn patch_tree(tree: &Tree) -> Result<()> {
             let busy = tree.dir.join(busy.trim()).exists();
             ensure!(!busy, "{dir} is in the middle of a git am or git rebase: end that first");
         }
-        let mut files = BTreeSet::new();
-        for base in tree.bases()? {
-            files.extend(Patch::series(&base)?.iter().flat_map(Patch::files).map(str::to_owned));
-        }
+        // Those of the series that is likely to fit.
+        let series = tree.bases()?.first().map(Patch::series).transpose()?.unwrap_or_default();
+        let files: BTreeSet<_> = series.iter().flat_map(Patch::files).collect();
         let diff = ["diff", "--name-only"];
         let staged = output(tree.git().args(diff).arg("--cached"))?;
-        let changed = output(tree.git().args(diff).arg("--").args(&files))? + &staged;
+        let changed = output(tree.git().args(diff).arg("--").args(&files))?;
+        let changed: BTreeSet<_> = staged.lines().chain(changed.lines()).collect();
         ensure!(
             changed.is_empty(),
             "{dir} has changes that are in no commit, in {}: commit or stash them first",
-            changed.lines().collect::<Vec<_>>().join(", ")
+            changed.into_iter().collect::<Vec<_>>().join(", ")
         );
     }
     let mut why = String::new();
