@@ -18,6 +18,7 @@ ARGS ?=
 
 CARGO ?= $(or $(shell command -v cargo || ls $${HOME}/.cargo/bin/cargo 2>/dev/null),cargo)
 TOOL := tools/initramfs-mount/target/debug/initramfs-mount
+UNDER_SANITIZERS = $(if $(filter-out 0 n no,$(DEBUG)),--debug)
 # make's own child, so that a signal to make ends it, too.
 RUN = exec env TOP='$(CURDIR)' KDIR='$(KDIR)' CONFIG='$(CONFIG)' FLAVOUR='$(FLAVOUR)' CARGO='$(CARGO)' $(TOOL) --base '$(BASE)' $(if $(ARCH),--arch '$(ARCH)')
 
@@ -94,7 +95,7 @@ kunit bench series bisect deb deb-boot dist tree refresh patch unpatch deps: too
 	@$(RUN) $@ $(ARGS)
 
 kernel: tool
-	@$(RUN) $@ $(if $(filter-out 0 n no,$(DEBUG)),--debug)
+	@$(RUN) $@ $(UNDER_SANITIZERS)
 
 shell: tool
 	@$(RUN) shell -- $(ARGS)
@@ -103,7 +104,7 @@ fuzz: tool
 	@$(RUN) fuzz --count '$(COUNT)' $(if $(SEED),--seed='$(SEED)') $(if $(CASE),--case '$(CASE)') $(ARGS)
 
 boot: tool
-	@$(RUN) $@ $(if $(filter-out 0 n no,$(DEBUG)),--debug) $(T)
+	@$(RUN) $@ $(UNDER_SANITIZERS) $(T)
 
 check programs: tool
 	@$(RUN) $@ $(T)
