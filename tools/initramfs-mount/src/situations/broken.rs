@@ -228,6 +228,7 @@ pub fn microcode_and_noise() -> Vec<u8> {
     microcode_and(&noise(8192))
 }
 
+/// An archive without an init, and what follows it.
 pub fn microcode_and(rest: &[u8]) -> Vec<u8> {
     let microcode = Archive::new().dir("kernel").file("kernel/microcode", 0o644, &noise(1000));
     [&microcode.finish(), rest].concat()
