@@ -83,6 +83,7 @@ pub fn series(base: &Base, options: &Options) -> Result<()> {
     if !options.signoff {
         println!("Not signed off: use --signoff, and --trailer for what else is to be said.");
     }
+    println!("The next `make series` writes all of them anew: texts are changed in patches/*.msg.");
     let (sources, dir) = (base.sources.display(), dir.display());
     // The cover letter is no patch.
     println!(
@@ -137,6 +138,7 @@ const CONFIG: &str = "CONFIG_RUST=y\nCONFIG_BLK_DEV_INITRD=y\nCONFIG_INITRAMFS_M
 /// Leaves in `dist/`, for each base, one file with the series and a folder for quilt; and a
 /// configuration, and a page for each distribution.
 pub fn distribute() -> Result<()> {
+    ensure!(paths::given("KDIR").is_none(), "KDIR= has no series of ours: leave it out");
     let who = Identity::of(&paths::top()).context(NO_IDENTITY)?;
     let dist = paths::top().join("dist");
     let put = |path: PathBuf, text: &str| {

@@ -5,7 +5,7 @@
 use crate::{
     apt,
     base::{git, kernel_version, Base, PRISTINE},
-    cmd::{lock, make_dir, output, watch, write, Progress},
+    cmd::{make_dir, output, watch, write, MadeOnce, Progress},
     paths,
     series::{self, Identity, Patch},
 };
@@ -14,22 +14,25 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::Mutex,
+    sync::LazyLock,
 };
 
 /// What the sources and the kernel that is booted take, in MiB.
 const SPACE_MIB: u64 = 4000;
 
-/// Makes the patched tree of a base, or brings it up to date. Files that are as they should be keep
-/// their times, so that make builds only what has changed.
+/// Makes the patched tree of a base, or brings it up to date, the first time that it is asked for. Files that
+/// are as they should be keep their times, so that make builds only what has changed.
 ///
 /// # Errors
 ///
 /// If there are no sources to be had, changes in them that would be lost, or a patch that does not
 /// apply.
 pub fn prepare(base: &Base) -> Result<()> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _one = lock(&ONE_AT_A_TIME);
+    static PREPARED: LazyLock<MadeOnce<PathBuf, ()>> = LazyLock::new(MadeOnce::new);
+    PREPARED.get(base.sources.clone(), || bring_up_to_date(base))
+}
+
+fn bring_up_to_date(base: &Base) -> Result<()> {
     base.lock()?;
     if base.own {
         println!("Sources: {} ({}), as they are", base.sources.display(), base.name);
