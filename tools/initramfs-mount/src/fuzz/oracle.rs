@@ -148,7 +148,10 @@ impl Reader {
             return Err(Broken("ends within an entry"));
         }
         let len = Some((data_at + size).next_multiple_of(4) as usize);
-        if name_size == 0 || name_size > PATH_MAX {
+        if name_size == 0 {
+            return Err(Broken("an entry without a name"));
+        }
+        if name_size > PATH_MAX {
             return Ok(len);
         }
         let name = &rest[HEADER_LEN..name_end as usize];
@@ -159,20 +162,20 @@ impl Reader {
         };
         let is_trailer = name.starts_with(b"TRAILER!!!\0");
         if name.last() != Some(&0) {
-            return Err(if is_passed_over {
+            return Err(if kind == SYMLINK && is_passed_over {
                 Unsure("a name without NUL that nobody reads")
             } else {
                 Broken("a name without NUL")
             });
         }
-        if size > 0 && is_trailer && kind != SYMLINK {
-            return Err(Unsure("a trailer with data"));
-        }
-        if is_passed_over {
+        if is_trailer && kind != SYMLINK {
+            if size > 0 {
+                return Err(Broken("a trailer with data"));
+            }
+            self.last = Last::Trailer;
             return Ok(len);
         }
-        if is_trailer && kind != SYMLINK {
-            self.last = Last::Trailer;
+        if is_passed_over {
             return Ok(len);
         }
         if kind == SYMLINK && size == 0 {

@@ -85,6 +85,25 @@ pub fn all() -> Vec<Situation> {
         })
         .panics()
         .logs("malformed archive"),
+        // It is as long as with its name, which passes for padding.
+        breaks("entry_without_a_name", |_| {
+            let mut image = Archive::telling("half")?.open();
+            let size_of_name = image.len() + 94;
+            image.extend(one_file());
+            image[size_of_name..][..8].fill(b'0');
+            Ok(image)
+        })
+        .logs("damaged header"),
+        // The next archive would pass for that data.
+        breaks("trailer_with_data", |_| {
+            let archive = Archive::telling("half")?;
+            let trailer = archive.open().len();
+            let mut image = [archive.finish(), one_file()].concat();
+            let size = image.len() - trailer - 124;
+            image[trailer + 54..][..8].copy_from_slice(format!("{size:08X}").as_bytes());
+            Ok(image)
+        })
+        .logs("damaged header"),
         // It begins as an archive does, and is one of those that the kernel never took.
         broken("older_cpio", |_| Ok([first()?, b"070707".repeat(30)].concat()))
             .panics()
