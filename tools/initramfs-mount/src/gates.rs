@@ -372,7 +372,7 @@ fn rustdoc(fixture: &Fixture) -> Result<()> {
     fixture.machine(&KUNIT)?;
     let base = &fixture.base;
     let _ = fs::remove_dir_all(KUNIT.dir(base).join("Documentation/output/rust/rustdoc/kernel"));
-    // With the words of `warnings`: without them, all of Rust would be built anew.
+    // With the words of `warnings`, which comes before: with others, all of Rust would be built anew.
     let targets = ["W=1", "CLIPPY=1", "rustdoc"];
     no_warnings_in(&KUNIT.make_targets(base, "rustdoc of", &targets)?, &ours(base)?)
 }

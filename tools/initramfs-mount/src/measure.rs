@@ -40,7 +40,7 @@ fn instructions(fixture: &Fixture, feature: u8) -> Result<u64> {
     let archive = Archive::new().console().file("init", 0o755, &[0; 100]).finish();
     let machine = fixture.machine(&BOOT)?;
     // While instructions are counted, finding out how fast the APIC's timer is would take half a minute.
-    let machine = machine.append("loglevel=8 initcall_debug initramfs_async=0 nolapic_timer");
+    let machine = machine.append("loglevel=8 initcall_debug initramfs_async=0 noapictimer");
     let machine = machine.append(&format!("initramfs_mount={feature}"));
     let boot = Machine { initrd: Some(archive.into()), icount: true, ..machine }.boot()?;
     let found = Regex::new(r"initcall populate_rootfs\+\S+ returned 0 after (\d+) usecs")?;

@@ -83,7 +83,10 @@ pub fn series(base: &Base, options: &Options) -> Result<()> {
     if !options.signoff {
         println!("Not signed off: use --signoff, and --trailer for what else is to be said.");
     }
-    println!("The next `make series` writes all of them anew: texts are changed in patches/*.msg.");
+    println!(
+        "The next `make series` writes all of them anew: change texts in patches/*.msg and patches/{}/cover.msg.",
+        base.name
+    );
     let (sources, dir) = (base.sources.display(), dir.display());
     // The cover letter is no patch.
     println!(

@@ -168,6 +168,10 @@ impl Reader {
                 Broken("a name without NUL")
             });
         }
+        let ends_in_nuls = name.iter().skip_while(|byte| **byte != 0).all(|byte| *byte == 0);
+        if !ends_in_nuls && !(kind == SYMLINK && is_passed_over) {
+            return Err(Broken("a name with more behind its NUL"));
+        }
         if is_trailer && kind != SYMLINK {
             if size > 0 {
                 return Err(Broken("a trailer with data"));
@@ -558,6 +562,14 @@ mod tests {
         // An archive is aligned.
         assert!(is_broken(&[&whole[..], b"\0", &whole].concat()));
         assert_eq!(judge(b"no archive"), Verdict::Foreign);
+    }
+
+    #[test]
+    fn a_name_ends_in_nuls_and_a_trailer_has_no_data() {
+        let with = |name: &str, data| judge(&Archive::new().file(name, 0o644, data).open());
+        assert_eq!(with("name\0\0", b"data"), Verdict::Whole { init: false });
+        assert!(matches!(with("name\0x", b"data"), Verdict::Broken(_)));
+        assert!(matches!(with("TRAILER!!!", b"data"), Verdict::Broken(_)));
     }
 
     #[test]

@@ -104,6 +104,18 @@ pub fn all() -> Vec<Situation> {
             Ok(image)
         })
         .logs("damaged header"),
+        // The same, and what is left of it passes for junk.
+        breaks("trailer_with_a_longer_name", |_| {
+            let archive = Archive::telling("half")?;
+            let trailer = archive.open().len();
+            let mut image = archive.finish();
+            // Up to the name of the next one, with its NUL.
+            let size = image.len() + 112 - (trailer + 110);
+            image.extend(one_file());
+            image[trailer + 94..][..8].copy_from_slice(format!("{size:08X}").as_bytes());
+            Ok(image)
+        })
+        .logs("malformed archive"),
         // It begins as an archive does, and is one of those that the kernel never took.
         broken("older_cpio", |_| Ok([first()?, b"070707".repeat(30)].concat()))
             .panics()
