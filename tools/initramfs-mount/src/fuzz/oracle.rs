@@ -161,16 +161,13 @@ impl Reader {
             _ => size > 0,
         };
         let is_trailer = name.starts_with(b"TRAILER!!!\0");
-        if name.last() != Some(&0) {
+        let is_padded = name.iter().skip_while(|byte| **byte != 0).all(|byte| *byte == 0);
+        if name.last() != Some(&0) || !is_padded {
             return Err(if kind == SYMLINK && is_passed_over {
-                Unsure("a name without NUL that nobody reads")
+                Unsure("a name that is none, and that nobody reads")
             } else {
-                Broken("a name without NUL")
+                Broken("a name without NUL, or with more behind it")
             });
-        }
-        let ends_in_nuls = name.iter().skip_while(|byte| **byte != 0).all(|byte| *byte == 0);
-        if !ends_in_nuls && !(kind == SYMLINK && is_passed_over) {
-            return Err(Broken("a name with more behind its NUL"));
         }
         if is_trailer && kind != SYMLINK {
             if size > 0 {
@@ -178,6 +175,10 @@ impl Reader {
             }
             self.last = Last::Trailer;
             return Ok(len);
+        }
+        let types = [DIRECTORY, REGULAR, SYMLINK];
+        if !types.iter().chain(&OTHERS).any(|known| kind == *known) {
+            return Err(Broken("a type that there is not"));
         }
         if is_passed_over {
             return Ok(len);

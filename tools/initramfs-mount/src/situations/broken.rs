@@ -95,13 +95,13 @@ pub fn all() -> Vec<Situation> {
         })
         .logs("damaged header"),
         // The next archive would pass for that data.
-        breaks("trailer_with_data", |_| {
-            let archive = Archive::telling("half")?;
-            let trailer = archive.open().len();
-            let mut image = [archive.finish(), one_file()].concat();
-            let size = image.len() - trailer - 124;
-            image[trailer + 54..][..8].copy_from_slice(format!("{size:08X}").as_bytes());
-            Ok(image)
+        breaks("trailer_with_data", trailer_with_data).logs("damaged header"),
+        boot("trailer_with_data_when_off", trailer_with_data)
+            .with(OFF)
+            .boots_rootfs("half")
+            .logs("Initramfs is not whole: damaged header"),
+        breaks("entry_of_no_type", |_| {
+            Ok(Archive::telling("half")?.node("folder", 0o755, 0, 0).finish())
         })
         .logs("damaged header"),
         // The same, and what is left of it passes for junk.
@@ -235,6 +235,15 @@ fn cut_in_its_header() -> Result<Vec<u8>> {
 
 fn misaligned() -> Result<Vec<u8>> {
     Ok([first()?, vec![0], one_file()].concat())
+}
+
+fn trailer_with_data(_: &Fixture) -> Result<Vec<u8>> {
+    let archive = Archive::telling("half")?;
+    let trailer = archive.open().len();
+    let mut image = [archive.finish(), one_file()].concat();
+    let size = image.len() - trailer - 124;
+    image[trailer + 54..][..8].copy_from_slice(format!("{size:08X}").as_bytes());
+    Ok(image)
 }
 
 fn one_file() -> Vec<u8> {
