@@ -94,28 +94,18 @@ pub fn all() -> Vec<Situation> {
             Ok(image)
         })
         .logs("damaged header"),
-        // The next archive would pass for that data.
-        breaks("trailer_with_data", trailer_with_data).logs("damaged header"),
-        boot("trailer_with_data_when_off", trailer_with_data)
-            .with(OFF)
-            .boots_rootfs("half")
-            .logs("Initramfs is not whole: damaged header"),
         breaks("entry_of_no_type", |_| {
             Ok(Archive::telling("half")?.node("folder", 0o755, 0, 0).finish())
         })
         .logs("damaged header"),
-        // The same, and what is left of it passes for junk.
-        breaks("trailer_with_a_longer_name", |_| {
-            let archive = Archive::telling("half")?;
-            let trailer = archive.open().len();
-            let mut image = archive.finish();
-            // Up to the name of the next one, with its NUL.
-            let size = image.len() + 112 - (trailer + 110);
-            image.extend(one_file());
-            image[trailer + 94..][..8].copy_from_slice(format!("{size:08X}").as_bytes());
-            Ok(image)
-        })
-        .logs("malformed archive"),
+        breaks("trailer_with_data", |_| trailer_with_data()).logs("damaged header"),
+        boot("trailer_with_data_when_off", |_| trailer_with_data())
+            .with(OFF)
+            .boots_rootfs("half")
+            .logs("Initramfs is not whole: damaged header"),
+        // It ends with the NUL of the next one's first name. What is left passes for junk.
+        breaks("trailer_with_a_longer_name", |_| trailer_up_to(112, 94, 110))
+            .logs("malformed archive"),
         // It begins as an archive does, and is one of those that the kernel never took.
         broken("older_cpio", |_| Ok([first()?, b"070707".repeat(30)].concat()))
             .panics()
@@ -237,12 +227,19 @@ fn misaligned() -> Result<Vec<u8>> {
     Ok([first()?, vec![0], one_file()].concat())
 }
 
-fn trailer_with_data(_: &Fixture) -> Result<Vec<u8>> {
+/// All of the next archive passes for the data of the trailer.
+fn trailer_with_data() -> Result<Vec<u8>> {
+    trailer_up_to(one_file().len(), 54, 124)
+}
+
+/// Two archives. A size in the header of the first one's trailer, at `field`, says that what begins at `start`
+/// in the trailer goes on up to `end` in the second archive.
+fn trailer_up_to(end: usize, field: usize, start: usize) -> Result<Vec<u8>> {
     let archive = Archive::telling("half")?;
-    let trailer = archive.open().len();
-    let mut image = [archive.finish(), one_file()].concat();
-    let size = image.len() - trailer - 124;
-    image[trailer + 54..][..8].copy_from_slice(format!("{size:08X}").as_bytes());
+    let (trailer, first) = (archive.open().len(), archive.finish());
+    let size = first.len() + end - (trailer + start);
+    let mut image = [first, one_file()].concat();
+    image[trailer + field..][..8].copy_from_slice(format!("{size:08X}").as_bytes());
     Ok(image)
 }
 
