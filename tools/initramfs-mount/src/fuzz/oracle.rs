@@ -213,7 +213,7 @@ impl Reader {
             if !path.is_plain || kind == SYMLINK || links > 1 {
                 return Err(Unsure("an init that may not be there"));
             }
-            self.init = [DIRECTORY, REGULAR].iter().chain(&OTHERS).any(|known| kind == *known);
+            self.init = true;
         }
         if kind == DIRECTORY && self.can_be_made(path) {
             self.dirs.insert(path.parts.join(&b'/'));
