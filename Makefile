@@ -35,7 +35,7 @@ help:
 	@echo '          initramfs-tools and dracut, the report opened in a browser, Debian'
 	@echo '          packages, GCC, arm64 (4 and 64 KiB pages), riscv64, LoongArch, NUMA,'
 	@echo '          security modules, the kernel'"'"'s own selftests, vng --build, failing'
-	@echo '          allocations, and KUnit, all situations and 10,000 generated archives on'
+	@echo '          allocations, 10,000 generated archives, and KUnit and the situations on'
 	@echo '          kernels under sanitizers'
 	@echo '  report  run all of these programs on each base, and leave a table and a plot'
 	@echo '          of memory in build/report/index.html'

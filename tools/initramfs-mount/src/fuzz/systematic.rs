@@ -12,7 +12,7 @@ pub struct Case {
     pub whole: bool,
 }
 
-/// All of them, some hundreds.
+/// All of them.
 pub fn cases() -> Result<Vec<Case>> {
     let archive = Archive::new()
         .file("noise", 0o644, &noise(5000))
