@@ -416,8 +416,8 @@ fn lz4(input: &[u8], data: &mut Vec<u8>) -> Result<usize, Verdict> {
     let (mut at, mut first, mut block) = (0, true, vec![0; 8 << 20]);
     loop {
         let Ok(size) = be32(input, at) else {
-            // What begins with a zero may be zeros that follow.
-            let is_cut = at == 0 || first && input.get(at).is_some_and(|byte| *byte != 0);
+            // What is zeros may follow.
+            let is_cut = at == 0 || first && input[at..].iter().any(|byte| *byte != 0);
             return if is_cut { Err(CUT) } else { Ok(at) };
         };
         if size == MAGIC {

@@ -35,6 +35,10 @@ pub fn all() -> Vec<Situation> {
             let second = compress("lz4", &second)?;
             Ok([&compress("lz4", &first()?)?, &second[..second.len() - 9]].concat())
         }),
+        // Zeros may follow a stream of nothing, and this length is 0x1000.
+        breaks("second_is_lz4_in_its_first_length", |_| {
+            Ok([&first()?[..], b"\x02\x21\x4c\x18\x00\x10"].concat())
+        }),
         breaks("second_of_two_in_its_header", |_| cut_in_its_header()),
         // Its folder is missing, so that it is passed over.
         breaks("ends_in_a_file_that_is_skipped", |_| {

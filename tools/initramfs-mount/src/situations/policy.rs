@@ -17,6 +17,7 @@ pub fn all() -> Vec<Situation> {
     situations([
         panics(boot("panic", |_| broken())),
         panics(boot("panic_with_a_root", |_| broken()).disk()),
+        panics(boot("panic_with_a_built_in", |_| broken()).built_in()),
         panics(boot("panic_with_a_root_and_xz", |_| compress("xz", &broken()?)).disk()),
         // Nothing comes out of it.
         panics(
@@ -30,6 +31,11 @@ pub fn all() -> Vec<Situation> {
         ),
         // The first bit of what comes out of it.
         panics(boot("panic_for_a_flipped_bit", |_| Ok(flipped(stored(&whole()?)?, 15, 1))).disk()),
+        panics(
+            alone("panic_for_a_built_in_without_space")
+                .built_in()
+                .with("initramfs_options=nr_inodes=20"),
+        ),
         panics(boot("panic_when_off", |_| broken()).with(OFF).disk()),
         panics(boot("panic_after_microcode", |_| Ok(microcode_and_noise())).disk()),
         panics(
