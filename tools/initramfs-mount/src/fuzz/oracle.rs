@@ -401,6 +401,10 @@ fn lzo(input: &[u8], data: &mut Vec<u8>) -> Result<usize, Verdict> {
             block.copy_from_slice(packed);
         } else {
             lzo1x::decompress(packed, &mut block).map_err(|_| NO_SUM)?;
+            // Others read other ends, too. The kernel does not.
+            if !packed.ends_with(b"\x11\0\0") {
+                return Err(NO_SUM);
+            }
         }
         data.extend(block);
         at += packed_size;
@@ -554,8 +558,8 @@ mod tests {
     #[test]
     fn what_begins_as_an_archive_has_to_be_one() {
         let whole = archive().finish();
-        for more in [&b"07070"[..], b"0707070000", b"\x1f\x8b\x08", b"BZ", b"\x02\x21\x4c\x18\x09"]
-        {
+        let lz4 = [&b"\x02\x21\x4c\x18\x09"[..], b"\x02\x21\x4c\x18\0\x10"];
+        for more in [&b"07070"[..], b"0707070000", b"\x1f\x8b\x08", b"BZ", lz4[0], lz4[1]] {
             assert!(is_broken(&[&whole[..], more].concat()), "{}", more.escape_ascii());
         }
         assert!(is_broken(&[&archive().open()[..], b"junk"].concat()));
@@ -603,6 +607,17 @@ mod tests {
         for cut in 2..20 {
             assert_eq!(judge(&packed[..packed.len() - cut]), CUT, "{cut} bytes");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn another_end_of_lzo_is_left_open() -> Result<()> {
+        let mut packed = compress("lzop", &archive().finish())?;
+        assert_eq!(judge(&packed), WHOLE);
+        // In front of the size of a block, which is 0 there.
+        let end = packed.len() - 4 - 3;
+        packed[end] ^= 2;
+        assert!(matches!(judge(&packed), Verdict::Unsure(_)));
         Ok(())
     }
 
