@@ -50,6 +50,12 @@ pub fn all() -> Vec<Situation> {
             .boots_rootfs("builtin")
             .says("console: yes")
             .logs("initramfs_mount: built-in archive: "),
+        // Nothing is broken there.
+        alone("larger_than_the_mount_with_panic")
+            .built_in()
+            .with("rootflags=size=256k")
+            .with(PANIC)
+            .boots_rootfs("builtin"),
     ])
 }
 

@@ -36,6 +36,12 @@ pub fn all() -> Vec<Situation> {
                 .built_in()
                 .with("initramfs_options=nr_inodes=20"),
         ),
+        panics(
+            alone("panic_for_a_built_in_without_space_when_off")
+                .built_in()
+                .with(OFF)
+                .with("initramfs_options=nr_inodes=20"),
+        ),
         panics(boot("panic_when_off", |_| broken()).with(OFF).disk()),
         panics(boot("panic_after_microcode", |_| Ok(microcode_and_noise())).disk()),
         panics(
