@@ -31,17 +31,8 @@ pub fn all() -> Vec<Situation> {
         ),
         // The first bit of what comes out of it.
         panics(boot("panic_for_a_flipped_bit", |_| Ok(flipped(stored(&whole()?)?, 15, 1))).disk()),
-        panics(
-            alone("panic_for_a_built_in_without_space")
-                .built_in()
-                .with("initramfs_options=nr_inodes=20"),
-        ),
-        panics(
-            alone("panic_for_a_built_in_without_space_when_off")
-                .built_in()
-                .with(OFF)
-                .with("initramfs_options=nr_inodes=20"),
-        ),
+        panics(without_space("panic_for_a_built_in_without_space")),
+        panics(without_space("panic_for_a_built_in_without_space_when_off").with(OFF)),
         panics(boot("panic_when_off", |_| broken()).with(OFF).disk()),
         panics(boot("panic_after_microcode", |_| Ok(microcode_and_noise())).disk()),
         panics(
@@ -87,6 +78,10 @@ pub fn all() -> Vec<Situation> {
 fn panics(setup: Setup) -> Expectation {
     let why = "Kernel panic - not syncing: VFS: initramfs unpacking failed: ";
     setup.with(PANIC).panics().logs(why)
+}
+
+fn without_space(name: &str) -> Setup {
+    alone(name).built_in().with("initramfs_options=nr_inodes=20")
 }
 
 fn whole() -> Result<Vec<u8>> {
