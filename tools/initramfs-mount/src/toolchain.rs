@@ -270,8 +270,11 @@ pub fn bindgen() -> Result<PathBuf> {
     watch(
         "building bindgen, of which there is none from 0.71 on",
         &paths::cache().join("bindgen.log"),
+        // A release takes longer to build than all that it would save in a day.
         Command::new(cargo)
-            .args(["install", "--locked", "--root"])
+            .env("CARGO_PROFILE_DEV_DEBUG", "0")
+            .args(["install", "--locked", "--debug"])
+            .args(["--config", "profile.dev.package.bindgen.opt-level=1", "--root"])
             .arg(paths::cache().join("cargo"))
             .arg("bindgen-cli@0.72.1"),
     )
