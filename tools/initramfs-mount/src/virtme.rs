@@ -115,8 +115,12 @@ fn with_initrd(kernel: &Path, initrd: &Path, words: &str) -> Result<Command> {
 /// virtme-ng with a kernel.
 fn command(kernel: &Path, words: &str) -> Result<Command> {
     arch::current().qemu()?;
-    let mut vng = in_path_of_vng("vng")?;
-    vng.arg("--run")
+    let dirs = deps::vng()?.parent().map(Path::to_path_buf).into_iter();
+    let old = env::var_os("PATH").unwrap_or_default();
+    let mut vng = Command::new("vng");
+    // It finds those that come with it there.
+    vng.env("PATH", env::join_paths(dirs.chain(env::split_paths(&old)))?)
+        .arg("--run")
         .arg(kernel)
         .args(["--disable-kvm", "--disable-microvm", "--force-9p", "--memory", "768M"])
         .args(["--append", words]);
@@ -124,16 +128,6 @@ fn command(kernel: &Path, words: &str) -> Result<Command> {
         vng.args(["--arch", arch::current().debian, "--root"]).arg(guest::root()?);
     }
     Ok(vng)
-}
-
-/// A program that finds virtme-ng, and virtme-ng those that come with it, in `PATH`.
-fn in_path_of_vng(program: &str) -> Result<Command> {
-    let dirs = deps::vng()?.parent().map(Path::to_path_buf).into_iter();
-    let old = env::var_os("PATH").unwrap_or_default();
-    let path = env::join_paths(dirs.chain(env::split_paths(&old)))?;
-    let mut command = Command::new(program);
-    command.env("PATH", path);
-    Ok(command)
 }
 
 /// Gives a command a terminal, which virtme-ng wants whoever watches, and no more than 180 seconds.
@@ -185,17 +179,21 @@ pub fn check_force_initramfs(kernel: &Path, words: &str, log: &Path) -> Result<(
 /// it, and boots what it has built.
 pub fn check_own_tree(kdir: &Path, log: &Path) -> Result<()> {
     let readme = read(&paths::top().join("README.md"))?;
-    let lines = readme.find("    vng --build").map(|at| &readme[at..]);
+    let lines = readme.find("    cache=").map(|at| &readme[at..]);
     let (lines, _) = lines.and_then(|lines| lines.split_once("\n\n")).context(NOT_IN_README)?;
+    let (set_up, lines) = lines.split_once("    vng --build").context(NOT_IN_README)?;
     let (build, boot) = lines.split_once("    vng --verbose").context(NOT_IN_README)?;
-    let mut shell = in_path_of_vng("sh")?;
-    without_our_make(shell.current_dir(kdir).args(["-ec", build]));
-    watch("vng --build", &log.with_extension("build.log"), &mut shell)?;
+    deps::vng()?;
+    let shell = |line: String| {
+        let mut shell = Command::new("sh");
+        without_our_make(shell.current_dir(kdir).args(["-ec", &(set_up.to_owned() + &line)]));
+        shell
+    };
+    let mut build = shell(format!("vng --build{build}"));
+    watch("vng --build", &log.with_extension("build.log"), &mut build)?;
     // There may be a /dev/kvm that is of no use.
-    let boot = format!("vng --disable-kvm --verbose{boot}");
-    let mut shell = in_path_of_vng("sh")?;
-    shell.current_dir(kdir).args(["-ec", &boot]);
-    talk(&shell, log, &[], &[ROOT_MOUNT.to_owned()])
+    let boot = shell(format!("vng --disable-kvm --verbose{boot}"));
+    talk(&boot, log, &[], &[ROOT_MOUNT.to_owned()])
 }
 
 const NOT_IN_README: &str = "README.md has no lines for a tree of one's own any more";
