@@ -279,16 +279,17 @@ pub fn converse(
 /// Returns QEMU's fastest way to run a kernel here.
 ///
 /// There are machines with a `/dev/kvm` that can't run an ordinary kernel: only a boot tells. One
-/// without any root goes as far as it can and panics, or runs what is in the kernel. TCG takes two seconds
-/// for that, so that what takes longer is of no use.
+/// without any root goes as far as it can and panics, or runs what is in the kernel. Where none of it
+/// works, the guest spins without a word.
 pub fn accelerator(kernel: &Path) -> &'static str {
     static FOUND: OnceLock<&str> = OnceLock::new();
     FOUND.get_or_init(|| {
         let kvm = File::options().read(true).write(true).open("/dev/kvm");
-        let probe = Machine { seconds: 3, ..Machine::new(kernel) };
+        let boot = |seconds| Machine { seconds, ..Machine::new(kernel) }.boot_with("kvm");
+        let is_through =
+            |boot: &Boot| boot.console.contains("Kernel panic") || !boot.guest.is_empty();
         let runs = || {
-            let boot = probe.boot_with("kvm");
-            boot.is_ok_and(|boot| boot.console.contains("Kernel panic") || !boot.guest.is_empty())
+            boot(3).is_ok_and(|seen| is_through(&seen) || boot(15).is_ok_and(|b| is_through(&b)))
         };
         if kvm.is_ok() && runs() {
             "kvm"

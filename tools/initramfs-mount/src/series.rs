@@ -20,7 +20,7 @@ pub const NO_IDENTITY: &str =
      `git config --global user.email you@example.org`";
 
 /// A name and a mail address.
-#[derive(Clone)]
+#[derive(Clone, Hash)]
 pub struct Identity(pub String, pub String);
 
 impl Identity {

@@ -74,16 +74,17 @@ fn bring_up_to_date(base: &Base) -> Result<()> {
     Ok(())
 }
 
-/// Makes the commits of a series, which takes seconds, unless they are those of the last time.
+/// Makes the commits of a series, which takes seconds, unless there are just these already.
 fn commit(base: &Base, series: &[Patch], who: &Identity) -> Result<String> {
     let pristine = base.git(&["rev-parse", PRISTINE])?;
-    let mails: String = series.iter().map(|patch| patch.mail(who)).collect();
-    let made = format!("refs/patches/{:016x}", hash((pristine, mails)));
-    if let Ok(commit) = base.git(&["rev-parse", "-q", "--verify", &made]) {
+    let patches: Vec<_> = series.iter().map(|patch| (&patch.message, patch.diff(who))).collect();
+    let made = format!("refs/initramfs-mount/{:016x}", hash((pristine, who, patches)));
+    if let Ok(commit) = base.git(&["rev-parse", "-q", "--verify", &format!("{made}^{{commit}}")]) {
         return Ok(commit.trim().to_owned());
     }
     let commit = series::commit(base, series, who, None)?;
-    base.git(&["update-ref", &made, &commit])?;
+    // Without it, they are made again.
+    let _ = base.git(&["update-ref", &made, &commit]);
     Ok(commit)
 }
 
@@ -135,6 +136,8 @@ fn unpack(base: &Base) -> Result<()> {
 
 fn import(base: &Base) -> Result<()> {
     base.git(&["init", "-q", "-b", "master"])?;
+    // A rebase is not to take the branch `series` with it, which tells what somebody has changed.
+    base.git(&["config", "rebase.updateRefs", "false"])?;
     // Debian's .gitignore leaves out everything; the rest of it keeps what is built out of sight.
     base.git(&["-c", "core.looseCompression=1", "add", "-A", "-f"])?;
     let message = format!("Linux {}, as Debian has it", kernel_version(&base.sources)?);

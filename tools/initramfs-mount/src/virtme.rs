@@ -186,11 +186,11 @@ pub fn check_own_tree(kdir: &Path, log: &Path) -> Result<()> {
     deps::vng()?;
     let shell = |line: String| {
         let mut shell = Command::new("sh");
-        without_our_make(shell.current_dir(kdir).args(["-ec", &(set_up.to_owned() + &line)]));
+        shell.current_dir(kdir).args(["-ec", &(set_up.to_owned() + &line)]);
         shell
     };
     let mut build = shell(format!("vng --build{build}"));
-    watch("vng --build", &log.with_extension("build.log"), &mut build)?;
+    watch("vng --build", &log.with_extension("build.log"), without_our_make(&mut build))?;
     // There may be a /dev/kvm that is of no use.
     let boot = shell(format!("vng --disable-kvm --verbose{boot}"));
     talk(&boot, log, &[], &[ROOT_MOUNT.to_owned()])
