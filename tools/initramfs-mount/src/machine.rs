@@ -287,10 +287,9 @@ pub fn accelerator(kernel: &Path) -> &'static str {
         let kvm = File::options().read(true).write(true).open("/dev/kvm");
         let boot = |seconds| Machine { seconds, ..Machine::new(kernel) }.boot_with("kvm");
         let is_through =
-            |boot: &Boot| boot.console.contains("Kernel panic") || !boot.guest.is_empty();
-        let runs = || {
-            boot(3).is_ok_and(|seen| is_through(&seen) || boot(15).is_ok_and(|b| is_through(&b)))
-        };
+            |boot: Boot| boot.console.contains("Kernel panic") || !boot.guest.is_empty();
+        // The first seconds are for it to say anything.
+        let runs = || boot(3).is_ok_and(|seen| is_through(seen) || boot(15).is_ok_and(is_through));
         if kvm.is_ok() && runs() {
             "kvm"
         } else {
