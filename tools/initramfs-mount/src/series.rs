@@ -4,7 +4,7 @@
 
 use crate::{
     base::{git, Base, PRISTINE},
-    cmd::{output, read, write},
+    cmd::{hash, output, read, write},
     paths,
 };
 use anyhow::{ensure, Context, Result};
@@ -196,6 +196,21 @@ pub fn commit(
     Ok(parent)
 }
 
+/// Returns the last of the commits of a series, which are made, in some seconds, unless there are just these
+/// already.
+pub fn made(base: &Base, series: &[Patch], who: &Identity) -> Result<String> {
+    let pristine = base.git(&["rev-parse", PRISTINE])?;
+    let patches: Vec<_> = series.iter().map(|patch| (&patch.message, patch.diff(who))).collect();
+    let made = format!("refs/initramfs-mount/{:016x}", hash((pristine, who, patches)));
+    if let Ok(commit) = base.git(&["rev-parse", "-q", "--verify", &format!("{made}^{{commit}}")]) {
+        return Ok(commit.trim().to_owned());
+    }
+    let commit = commit(base, series, who, None)?;
+    // Without it, they are made again.
+    let _ = base.git(&["update-ref", &made, &commit]);
+    Ok(commit)
+}
+
 /// What files of this repo would be if they brought the commits of the series as somebody has changed them in
 /// the sources of a base: the diffs, and the new files. Those that are so already are left out.
 ///
@@ -265,7 +280,7 @@ pub fn refresh(base: &Base) -> Result<()> {
     let trees = |head: &str| {
         base.git(&["log", "--reverse", "--format=%T %s", &format!("{PRISTINE}..{head}")])
     };
-    let of_repo = || trees(&commit(base, &Patch::series(base)?, &who, None)?);
+    let of_repo = || trees(&made(base, &Patch::series(base)?, &who)?);
     ensure!(
         of_repo()? == trees("series")?,
         "patches/ or new files have changed since {dir} was made of them: undo that, or what you have changed there"

@@ -5,7 +5,7 @@
 use crate::{
     apt,
     base::{git, kernel_version, Base, PRISTINE},
-    cmd::{hash, make_dir, output, watch, write, MadeOnce, Progress},
+    cmd::{make_dir, output, watch, write, MadeOnce, Progress},
     paths,
     series::{self, Identity, Patch},
 };
@@ -50,7 +50,7 @@ fn bring_up_to_date(base: &Base) -> Result<()> {
         dirty.trim_end()
     );
     let who = Identity::of(&paths::top()).unwrap_or_else(Identity::nobody);
-    let commit = commit(base, &Patch::series(base)?, &who)?;
+    let commit = series::made(base, &Patch::series(base)?, &who)?;
     let head = base.git(&["rev-parse", "HEAD"])?;
     if head.trim() != commit || stopped.is_file() {
         let known =
@@ -72,20 +72,6 @@ fn bring_up_to_date(base: &Base) -> Result<()> {
         println!("Patches on {version}:\n{}", patches.trim_end());
     }
     Ok(())
-}
-
-/// Makes the commits of a series, which takes seconds, unless there are just these already.
-fn commit(base: &Base, series: &[Patch], who: &Identity) -> Result<String> {
-    let pristine = base.git(&["rev-parse", PRISTINE])?;
-    let patches: Vec<_> = series.iter().map(|patch| (&patch.message, patch.diff(who))).collect();
-    let made = format!("refs/initramfs-mount/{:016x}", hash((pristine, who, patches)));
-    if let Ok(commit) = base.git(&["rev-parse", "-q", "--verify", &format!("{made}^{{commit}}")]) {
-        return Ok(commit.trim().to_owned());
-    }
-    let commit = series::commit(base, series, who, None)?;
-    // Without it, they are made again.
-    let _ = base.git(&["update-ref", &made, &commit]);
-    Ok(commit)
 }
 
 /// Gets the sources of a base as a git repository, unless they are there.
