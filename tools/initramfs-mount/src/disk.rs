@@ -19,14 +19,9 @@ pub fn make(
     fill: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<()> {
     let dir = tempfile::tempdir().context("can't make a folder for a disk image")?;
-    system(dir.path(), name, lines)?;
+    Archive::system()?.dir("sbin").dir("initrd").script(name, lines).unpack(dir.path())?;
     fill(dir.path())?;
     let mut mke2fs = Command::new(program("mke2fs", "e2fsprogs")?);
     mke2fs.args(["-q", "-F", "-t", fs, "-E", "root_owner=0:0", "-d"]).arg(dir.path());
     output(mke2fs.arg(image).arg(format!("{mib}M"))).map(drop)
-}
-
-/// Puts a small system into a folder, with the lines of a script as a program of it.
-pub fn system(root: &Path, name: &str, lines: &str) -> Result<()> {
-    Archive::system()?.dir("sbin").dir("initrd").script(name, lines).unpack(root)
 }
