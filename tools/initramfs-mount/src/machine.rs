@@ -79,8 +79,7 @@ pub struct Boot {
 const COMPLAINTS: &str =
     "WARNING: |BUG: |Oops|general protection|UBSAN|KASAN: |blocked for more than\
     |possible recursive locking|circular locking|inconsistent lock state|INFO: rcu|suspicious RCU\
-    |Segfault with no mm|unreferenced object|new suspected memory leaks\
-    |Cannot allocate a kmemleak_object";
+    |Segfault with no mm|unreferenced object|new suspected memory leaks";
 
 /// What all kernels are told, but for those that a loader boots. A machine with much else to do may keep a
 /// guest waiting for the 21 seconds after which RCU complains otherwise.

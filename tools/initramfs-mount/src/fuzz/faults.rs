@@ -25,13 +25,14 @@ const CHANGES: [(&str, &str, &str); 7] = [
     // [`range`] looks for the message.
     ("mm/failslab.c", "flags |= FAULT_NOWARN", "flags |= 0"),
     ("mm/fail_page_alloc.c", "flags |= FAULT_NOWARN", "flags |= 0"),
-    // User-mode Linux dies of the dump of a stack.
+    // User-mode Linux dies of the dump of a stack there.
     ("include/linux/fault-inject.h", ".verbose = 2", ".verbose = 1"),
 ];
 
 /// Room for the registers of a CPU with AMX, without which user-mode Linux 6.12 runs no program there. 7.3 asks the
-/// CPU how many there are.
-const REGISTERS: (&str, &str, &str) = ("arch/x86/um/user-offsets.c", "2696", "11008");
+/// host how many there are.
+const REGISTERS: (&str, &str, &str) =
+    ("arch/x86/um/user-offsets.c", "(HOST_FP_SIZE, 2696)", "(HOST_FP_SIZE, 11008)");
 
 /// The parameters of what fails: objects of the slab allocator, and pages.
 const FAULTS: [&str; 2] = ["failslab", "fail_page_alloc"];
