@@ -225,7 +225,7 @@ impl HostRoot {
         Archive::new().dir("sbin").file("sbin/init", 0o755, b"no program").unpack(dir.path())?;
         let ballast = Archive::new().file("ballast", 0o644, &noise(2 << 20)).finish();
         let mut new = Self { dir, ballast, free: 0 };
-        let boot = new.boot(kernel, &Archive::new().dir("dev").finish())?;
+        let boot = new.boot(kernel, &Archive::new().dir("dev").finish(), &[])?;
         ensure!(
             section_size(kernel, ".lbss")? <= 1 << 10,
             "{} has data where kmemleak does not look",
@@ -235,12 +235,22 @@ impl HostRoot {
             bail!("with next to nothing to unpack, the console has {complaint:?}:\n{}", boot.said);
         }
         new.free = free(&boot).with_context(|| format!("{}:\n{}", Self::UNTOLD, boot.said))?;
+        let kept = new.boot(kernel, &new.ballast, &["initramfs_mount=0"])?;
+        ensure!(
+            new.misses_memory(&kept),
+            "an archive that stays in rootfs is not seen:\n{}",
+            kept.said
+        );
         Ok(new)
     }
 
-    fn boot(&self, kernel: &Path, image: &[u8]) -> Result<Boot> {
+    fn boot(&self, kernel: &Path, image: &[u8], words: &[&str]) -> Result<Boot> {
         let dir = format!("rootflags={}", self.dir.path().display());
-        boot(kernel, image, &[Self::WORDS, &[&dir]].concat())
+        boot(kernel, image, &[Self::WORDS, &[&dir], words].concat())
+    }
+
+    fn misses_memory(&self, boot: &Boot) -> bool {
+        free(boot).is_some_and(|free| free + Self::SLACK < self.free)
     }
 
     /// Boots a broken archive behind a whole one, and returns what is left of them.
@@ -249,14 +259,12 @@ impl HostRoot {
         if !matches!(judge(&image), Verdict::Broken(_)) {
             return Ok(None);
         }
-        let boot = self.boot(kernel, &image)?;
-        let wrong = match (complaint(&boot.said), free(&boot)) {
-            (Some(complaint), _) => format!("the console has {complaint:?}, with a disk"),
-            (_, None) => Self::UNTOLD.to_owned(),
-            (_, Some(free)) if free + Self::SLACK < self.free => {
-                "memory is not given back".to_owned()
-            }
-            _ => return Ok(None),
+        let boot = self.boot(kernel, &image, &[])?;
+        let wrong = match complaint(&boot.said) {
+            Some(complaint) => format!("the console has {complaint:?}, with a disk"),
+            None if free(&boot).is_none() => Self::UNTOLD.to_owned(),
+            None if self.misses_memory(&boot) => "memory is not given back".to_owned(),
+            None => return Ok(None),
         };
         Ok(Some((boot, wrong)))
     }
