@@ -272,12 +272,13 @@ impl HostRoot {
 
 /// How many KiB are free, on the lists of the CPU, too, once kmemleak has looked and the disk is the root.
 fn free(boot: &Boot) -> Option<u64> {
-    if !boot.ended || boot.said.contains("Kernel memory leak detector disabled") {
+    // The thread may be as late as to say so while the kernel waits.
+    let looks = boot.said.contains("kmemleak: Automatic memory scanning thread started");
+    if !boot.ended || !looks || boot.said.contains("Kernel memory leak detector disabled") {
         return None;
     }
     let mut said = boot.said.as_str();
     for step in [
-        "kmemleak: Automatic memory scanning thread started",
         "Waiting 700 sec before mounting root device",
         "VFS: Mounted root (hostfs filesystem)",
         " free:",
