@@ -237,7 +237,7 @@ impl HostRoot {
         new.free = free(&boot).with_context(|| format!("{}:\n{}", Self::UNTOLD, boot.said))?;
         let kept = new.boot(kernel, &new.ballast, &["initramfs_mount=0"])?;
         ensure!(
-            new.misses_memory(&kept),
+            free(&kept).is_some_and(|free| new.is_short(free)),
             "an archive that stays in rootfs is not seen:\n{}",
             kept.said
         );
@@ -249,8 +249,8 @@ impl HostRoot {
         boot(kernel, image, &[Self::WORDS, &[&dir], words].concat())
     }
 
-    fn misses_memory(&self, boot: &Boot) -> bool {
-        free(boot).is_some_and(|free| free + Self::SLACK < self.free)
+    fn is_short(&self, free: u64) -> bool {
+        free + Self::SLACK < self.free
     }
 
     /// Boots a broken archive behind a whole one, and returns what is left of them.
@@ -260,11 +260,11 @@ impl HostRoot {
             return Ok(None);
         }
         let boot = self.boot(kernel, &image, &[])?;
-        let wrong = match complaint(&boot.said) {
-            Some(complaint) => format!("the console has {complaint:?}, with a disk"),
-            None if free(&boot).is_none() => Self::UNTOLD.to_owned(),
-            None if self.misses_memory(&boot) => "memory is not given back".to_owned(),
-            None => return Ok(None),
+        let wrong = match (complaint(&boot.said), free(&boot)) {
+            (Some(complaint), _) => format!("the console has {complaint:?}, with a disk"),
+            (None, None) => Self::UNTOLD.to_owned(),
+            (None, Some(free)) if self.is_short(free) => "memory is not given back".to_owned(),
+            _ => return Ok(None),
         };
         Ok(Some((boot, wrong)))
     }
