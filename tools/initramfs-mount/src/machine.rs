@@ -10,7 +10,7 @@ use anyhow::{bail, ensure, Context, Result};
 use regex::Regex;
 use std::{
     fs::{self, File},
-    io::Write,
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{LazyLock, OnceLock},
@@ -284,16 +284,18 @@ pub fn converse(
 pub fn accelerator(kernel: &Path) -> &'static str {
     static FOUND: OnceLock<&str> = OnceLock::new();
     FOUND.get_or_init(|| {
-        let kvm = File::options().read(true).write(true).open("/dev/kvm");
         let boot = |seconds| Machine { seconds, ..Machine::new(kernel) }.boot_with("kvm");
         let is_through =
             |boot: Boot| boot.console.contains("Kernel panic") || !boot.guest.is_empty();
         // The first seconds are for it to say anything.
         let runs = || boot(3).is_ok_and(|seen| is_through(seen) || boot(15).is_ok_and(is_through));
-        if kvm.is_ok() && runs() {
-            "kvm"
-        } else {
-            "tcg"
-        }
+        let why = match File::options().read(true).write(true).open("/dev/kvm") {
+            Err(e) if e.kind() == ErrorKind::NotFound => return "tcg",
+            Err(e) => e.to_string(),
+            Ok(_) if runs() => return "kvm",
+            Ok(_) => "a kernel does not get through a boot with it".to_owned(),
+        };
+        eprintln!("  /dev/kvm is of no use: {why}. QEMU emulates, which takes longer.");
+        "tcg"
     })
 }
