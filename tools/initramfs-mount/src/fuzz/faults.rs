@@ -13,6 +13,7 @@ use crate::{
     paths, tree,
 };
 use anyhow::{bail, ensure, Context, Result};
+use cpio::newc::Builder;
 use std::{collections::BTreeMap, ops::Range, path::Path, slice, sync::Mutex};
 
 /// What is changed of how allocations fail, which no parameter does.
@@ -108,19 +109,22 @@ fn sweep_one(name: &str, kernel: &Path, image: &[u8], files: Option<&str>) -> Re
     Ok(())
 }
 
-/// One of each kind of file, with an init that tells what there is, and a last one to be cut off. With
-/// the end of the init, the kernel panics, which ends a boot.
+/// One of each kind of file, with an owner where that is not root, with an init that tells what there is, and
+/// a last one to be cut off. With the end of the init, the kernel panics, which ends a boot.
 fn archive() -> Result<Archive> {
     let init = "#!/busybox sh\n/busybox echo \"files: $(/busybox find / -xdev -type f -exec \
-                /busybox md5sum {} + | /busybox sort | /busybox md5sum) $(/busybox find / -xdev | \
-                /busybox sort | /busybox md5sum)\"\n";
+                /busybox md5sum {} + | /busybox sort | /busybox md5sum) $(/busybox find / -xdev -exec \
+                /busybox stat -c '%n %f %u %g' {} + | /busybox sort | /busybox md5sum)\"\n";
+    let owned = |name, mode| Builder::new(name).mode(mode).uid(1).gid(2);
     let archive = Archive::new()
         .dir("dev")
         .char_device("dev/console", 5, 1)
         .copy(&guest::busybox()?, "busybox")?
         .file("init", 0o755, init.as_bytes())
-        .dir("d")
-        .symlink("d/link", "../init")
+        .entry(owned("d", 0o042_750), b"")
+        .entry(owned("d/setuid", 0o104_750), b"of somebody else")
+        .entry(owned("d/fifo", 0o010_640), b"")
+        .entry(owned("d/link", 0o120_777), b"../init")
         .hard_links(&["d/a", "d/b"], 0o644, b"shared");
     Ok(archive.file("last", 0o644, &[b'x'; 5000]))
 }
