@@ -80,8 +80,10 @@ impl Drop for PrivateFs<'_> {
             return;
         }
         // SAFETY: By the invariant of `InitSyscalls`, the routine is still there. `shared` is
-        // valid by the type invariant, and will be for as long as it was to be before. After that,
-        // nobody works with `own`, whose one user this is.
+        // valid by the type invariant, and stays so: the task counts as a user of one of its own,
+        // leaves a scope that has lent it one only after `init` is gone, and goes back from the
+        // copy of another `PrivateFs` when that is dropped. After that, nobody works with `own`,
+        // whose one user this is.
         unsafe {
             bindings::init_set_fs(self.shared.as_ptr());
             bindings::free_fs_struct(self.own.as_ptr());

@@ -104,10 +104,11 @@ impl InitSyscalls {
     }
 
     /// Waits until mounts that the task, or a kernel thread, has let go of are gone, with all that
-    /// they held.
+    /// they held. No lock may be held that it takes to unmount.
     #[inline]
     pub fn flush_mounts(&self) {
-        // SAFETY: By the type invariant the routine is still there.
+        // SAFETY: By the type invariant the routine is still there. The task does in it what it
+        // would do on its way to user space, and waits for a work item, which it is not itself.
         unsafe { bindings::init_flush_mntput() };
     }
 
