@@ -349,12 +349,12 @@ fn figures(fixture: &Fixture) -> Result<()> {
         ("lines added by `patches/`", added),
         ("tests, of these", added_tests),
         ("lines removed by `patches/`", removed),
-        ("lines of C in new files, without tests", c),
-        ("lines of Rust in new files, without tests", rust),
+        ("lines of C in kernel files here, without tests", c),
+        ("lines of Rust in those", rust),
         ("`unsafe` blocks and functions in those", unsafes),
         ("lines of new tests", tests),
     ] {
-        println!("  {what:42} {count:>5}");
+        println!("  {what:46} {count:>5}");
         let told = row(&format!("{what} ")).get(column).copied().unwrap_or("nothing");
         if told != count.to_string() {
             wrong.push(format!("README.md says {told} for: {what}, which is {count}"));
