@@ -63,6 +63,20 @@ pub fn all() -> Vec<Situation> {
             Ok([vec![0; 4096 - cut.len()], cut].concat())
         })
         .panics(),
+        // All of it can be had, and is looked at only then.
+        boot("bzip2_in_its_checksum_when_off", |_| {
+            let packed = compress("bzip2", &first()?)?;
+            Ok(packed[..packed.len() - 1].to_vec())
+        })
+        .with(OFF)
+        .boots_rootfs("first")
+        .logs("Data integrity error when decompressing"),
+        // A size, a larger dictionary, and then as many ones as it takes to repeat what is in front of the first byte.
+        boot("lzma_that_repeats_nothing", |_| {
+            let header = [0x5d, 0, 0, 0x80, 0, 100, 0, 0, 0, 0, 0, 0, 0];
+            Ok([&header[..], &[0], &[0xff; 60]].concat())
+        })
+        .panics(),
         breaks("checksum_of_xz", |_| {
             let packed = compress("xz", &first()?)?;
             // The index and the footer are the last 28 bytes or so; the block's CRC32 precedes them.
