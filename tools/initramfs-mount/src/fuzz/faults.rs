@@ -109,12 +109,13 @@ fn sweep_one(name: &str, kernel: &Path, image: &[u8], files: Option<&str>) -> Re
     Ok(())
 }
 
-/// One of each kind of file, with an owner where that is not root, with an init that tells what there is, and
-/// a last one to be cut off. With the end of the init, the kernel panics, which ends a boot.
+/// Files of each kind, some of them somebody else's than root's, a link that replaces a file, an init that
+/// tells what there is, and a last file to be cut off. With the end of the init, the kernel panics, which ends a
+/// boot.
 fn archive() -> Result<Archive> {
     let init = "#!/busybox sh\n/busybox echo \"files: $(/busybox find / -xdev -type f -exec \
                 /busybox md5sum {} + | /busybox sort | /busybox md5sum) $(/busybox find / -xdev -exec \
-                /busybox stat -c '%n %f %u %g' {} + | /busybox sort | /busybox md5sum)\"\n";
+                /busybox stat -c '%N %f %u %g %t %T %h' {} + | /busybox sort | /busybox md5sum)\"\n";
     let owned = |name, mode| Builder::new(name).mode(mode).uid(1).gid(2);
     let archive = Archive::new()
         .dir("dev")
@@ -124,6 +125,7 @@ fn archive() -> Result<Archive> {
         .entry(owned("d", 0o042_750), b"")
         .entry(owned("d/setuid", 0o104_750), b"of somebody else")
         .entry(owned("d/fifo", 0o010_640), b"")
+        .file("d/link", 0o644, b"to be replaced")
         .entry(owned("d/link", 0o120_777), b"../init")
         .hard_links(&["d/a", "d/b"], 0o644, b"shared");
     Ok(archive.file("last", 0o644, &[b'x'; 5000]))
