@@ -73,10 +73,11 @@ pub fn all() -> Vec<Situation> {
         .logs("Data integrity error when decompressing"),
         // A size, a larger dictionary, and then as many ones as it takes to repeat what is in front of the first byte.
         boot("lzma_that_repeats_nothing", |_| {
-            let header = [0x5d, 0, 0, 0x80, 0, 100, 0, 0, 0, 0, 0, 0, 0];
+            let header = [0x5d, 0, 0, 0, 0x40, 100, 0, 0, 0, 0, 0, 0, 0];
             Ok([&header[..], &[0], &[0xff; 60]].concat())
         })
-        .panics(),
+        .panics()
+        .logs("LZMA data is corrupt"),
         breaks("checksum_of_xz", |_| {
             let packed = compress("xz", &first()?)?;
             // The index and the footer are the last 28 bytes or so; the block's CRC32 precedes them.
