@@ -81,9 +81,9 @@ impl Drop for PrivateFs<'_> {
         }
         // SAFETY: By the invariant of `InitSyscalls`, the routine is still there. `shared` is
         // valid by the type invariant, and stays so: the task counts as a user of one of its own,
-        // leaves a scope that has lent it one only after `init` is gone, and goes back from the
-        // copy of another `PrivateFs` when that is dropped. After that, nobody works with `own`,
-        // whose one user this is.
+        // and leaves a scope that has lent it one only after `init` is gone; the copy of another
+        // `PrivateFs` is freed only by its drop, while the task works with that copy. After that,
+        // nobody works with `own`, whose one user this is.
         unsafe {
             bindings::init_set_fs(self.shared.as_ptr());
             bindings::free_fs_struct(self.own.as_ptr());

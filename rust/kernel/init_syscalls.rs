@@ -104,11 +104,11 @@ impl InitSyscalls {
     }
 
     /// Waits until mounts that the task, or a kernel thread, has let go of are gone, with all that
-    /// they held. No lock may be held that it takes to unmount.
+    /// they held. Not to be called from a work item, or with a lock held, that unmounting needs.
     #[inline]
     pub fn flush_mounts(&self) {
-        // SAFETY: By the type invariant the routine is still there. The task does in it what it
-        // would do on its way to user space, and waits for a work item, which it is not itself.
+        // SAFETY: By the type invariant the routine is still there, and the task has not exited.
+        // It runs what the task has queued for itself, if anything, and sleeps.
         unsafe { bindings::init_flush_mntput() };
     }
 
