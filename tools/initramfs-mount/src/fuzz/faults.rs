@@ -109,9 +109,9 @@ fn sweep_one(name: &str, kernel: &Path, image: &[u8], files: Option<&str>) -> Re
     Ok(())
 }
 
-/// Files of each kind, some of them somebody else's than root's, a link that replaces a file, an init that
-/// tells what there is, and a last file to be cut off. With the end of the init, the kernel panics, which ends a
-/// boot.
+/// Files of several kinds, some of them somebody else's than root's, a link that replaces a file, an init
+/// that tells what there is, and a last file to be cut off. With the end of the init, the kernel panics, which
+/// ends a boot.
 fn archive() -> Result<Archive> {
     let init = "#!/busybox sh\n/busybox echo \"files: $(/busybox find / -xdev -type f -exec \
                 /busybox md5sum {} + | /busybox sort | /busybox md5sum) $(/busybox find / -xdev -exec \
