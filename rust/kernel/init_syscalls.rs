@@ -107,8 +107,8 @@ impl InitSyscalls {
     /// they held. Not to be called from a work item, or with a lock held, that unmounting needs.
     #[inline]
     pub fn flush_mounts(&self) {
-        // SAFETY: By the type invariant the routine is still there. It runs what the task has queued
-        // for itself, if anything, and sleeps.
+        // SAFETY: By the type invariant the routine is still there. It runs what the task has
+        // queued for itself, if anything, and sleeps.
         unsafe { bindings::init_flush_mntput() };
     }
 
