@@ -5,11 +5,12 @@
 
 use crate::archive::{compress, noise, padded, Archive, COMPRESSIONS};
 use anyhow::Result;
+use cpio::newc::Builder;
 use fastrand::Rng;
 use std::collections::BTreeSet;
 
 /// An image that comes from a seed. It can be made smaller, piece by piece.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Plan<'a> {
     seed: u64,
     /// Archives of others, which some of its archives begin with.
@@ -226,7 +227,18 @@ impl Maker<'_> {
                 let dir = name.rsplit_once('/').map_or("", |(dir, _)| dir.trim_start_matches('.'));
                 archive.symlink(&name, &format!("/{dir}"))
             }
-            Kind::HardLinks => archive.hard_links(&[&name, &format!("{name}-2")], 0o644, &data),
+            Kind::HardLinks => {
+                // cpio has the data come last.
+                let (first, last) =
+                    if self.rng.bool() { (&data[..], &b""[..]) } else { (&b""[..], &data[..]) };
+                let link = |name: &str| {
+                    Builder::new(name).mode(0o100644).ino(1000 + number as u32).nlink(2)
+                };
+                archive
+                    .entry(link(&name), first)
+                    .dir(&format!("{name}-between"))
+                    .entry(link(&format!("{name}-2")), last)
+            }
             Kind::Node => archive.node(&name, mode, 1, 3),
         }
     }
