@@ -82,6 +82,12 @@ impl Fixture {
         Ok(Machine { debug: self.debug, ..machine })
     }
 
+    /// The folder that a kernel is built in. It is built if need be.
+    pub fn built(&self, kernel: &'static Kernel) -> Result<PathBuf> {
+        self.machine(kernel)?;
+        Ok(kernel.dir(&self.base))
+    }
+
     fn build(&self, kernel: &'static Kernel) -> Result<Machine> {
         if let Some(first) = kernel.copy_of {
             self.build(first)?;
@@ -136,7 +142,9 @@ pub struct Seen(pub Arc<Boot>);
 impl Seen {
     /// Boots a machine to its end, and makes sure that the kernel has nothing to complain of.
     pub fn of(machine: &Machine) -> Result<Self> {
-        Ok(Self(Arc::new(machine.boot()?.check()?)))
+        let boot = machine.boot()?;
+        boot.check()?;
+        Ok(Self(Arc::new(boot)))
     }
 
     /// The same with the smallest archive that reports, as `archive`.
@@ -231,8 +239,7 @@ impl Seen {
 
     /// The kernel gave up, and said that it was for the archive.
     pub fn is_panic_of_the_initramfs(&self) -> Result<&Self> {
-        let panic = self.0.console.lines().find(|line| line.contains("Kernel panic"));
-        let names_it = panic.is_some_and(|panic| panic.contains("initramfs"));
+        let names_it = self.0.panic().is_some_and(|panic| panic.contains("initramfs"));
         self.check(self.0.guest.is_empty(), "something of the archive was run")?
             .check(names_it, "no panic that names the initramfs")
     }

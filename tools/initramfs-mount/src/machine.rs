@@ -100,12 +100,22 @@ impl Boot {
     /// # Errors
     ///
     /// If not, with all that was said.
-    pub fn check(self) -> Result<Self> {
+    pub fn check(&self) -> Result<()> {
         ensure!(self.ended, "the machine did not switch off\n{}", self.text());
         if let Some(complaint) = complaint(&self.console) {
             bail!("the console has {complaint:?}\n{}", self.text());
         }
-        Ok(self)
+        Ok(())
+    }
+
+    /// Whether an archive was taken for whole, and is the root.
+    pub fn is_root(&self) -> bool {
+        self.console.contains(ROOT_MOUNT)
+    }
+
+    /// The line with the kernel's panic.
+    pub fn panic(&self) -> Option<&str> {
+        self.console.lines().find(|line| line.contains("Kernel panic"))
     }
 }
 

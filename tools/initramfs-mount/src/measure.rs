@@ -88,7 +88,8 @@ pub fn memory(fixture: &Fixture) -> Result<Vec<Memory>> {
             seconds: 300,
             ..fixture.machine(&BOOT)?.append(&words)
         };
-        let boot = machine.boot()?.check()?;
+        let boot = machine.boot()?;
+        boot.check()?;
         let memory = samples(&boot)?;
         let most = memory.samples.iter().map(|(_, used)| *used).fold(0.0, f64::max);
         let back = most - memory.samples.last().map_or(most, |(_, used)| *used);

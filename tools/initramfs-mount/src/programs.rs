@@ -209,7 +209,8 @@ impl Run<'_> {
             let _ = fs::remove_file(self.log());
             let boot = machine()?.boot()?;
             write(&self.log(), boot.text())?;
-            Ok(Arc::new(boot.check()?))
+            boot.check()?;
+            Ok(Arc::new(boot))
         })
     }
 

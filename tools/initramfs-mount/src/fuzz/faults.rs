@@ -3,13 +3,17 @@
 //! Boots user-mode Linux with one allocation failing, in turn each of those that the initramfs takes, of
 //! the slab allocator and of pages: from before it is unpacked until it is the root, or is not.
 
-use super::um::{boot, for_each, Boot};
+use super::{
+    after_a_look,
+    um::{boot, for_each, UNTRACKED},
+    HostRoot, KMEMLEAK_IS_OFF,
+};
 use crate::{
     archive::{compress, Archive},
     base::Base,
-    cmd::{lock, read, write},
+    cmd::{hash, lock, read, write},
     guest, kunit,
-    machine::complaint,
+    machine::Boot,
     paths, tree,
 };
 use anyhow::{bail, ensure, Context, Result};
@@ -44,9 +48,11 @@ const UNPACKER: &str = "can't allocate ";
 const FAILURE: &str = "FAULT_INJECTION: forcing a failure";
 
 /// What an archive is booted with. What the kernel calls is timed by a clock of user-mode Linux, so that
-/// nothing happens at another time in another boot. kmemleak would have allocations of its own.
-const COMMAND_LINE: &[&str] =
-    &["initcall_debug", "loglevel=8", "initramfs_async=0", "time-travel", "kmemleak=off"];
+/// nothing happens at another time in another boot.
+const COMMAND_LINE: &[&str] = &["initcall_debug", "loglevel=8", "initramfs_async=0", "time-travel"];
+
+/// What the init says once kmemleak has looked.
+const LOOKED: &str = "kmemleak has looked";
 
 /// Boots a whole archive, broken ones and one that is in the kernel, with each allocation failing in turn.
 ///
@@ -74,37 +80,63 @@ pub fn sweep(base: &Base) -> Result<()> {
     let broken_packed = &packed[..packed.len() - 100];
 
     let kernel = kunit::build_user_mode_with(&there, slice::from_ref(&config))?;
-    let files = files_of(&boot(&kernel, &whole, COMMAND_LINE)?)?;
-    sweep_one("a whole archive", &kernel, &whole, Some(&files))?;
-    sweep_one("a broken archive", &kernel, broken, None)?;
-    sweep_one("a broken archive, compressed", &kernel, broken_packed, None)?;
+    let root = HostRoot::new(&kernel)?;
+    sweep_one("a whole archive", &kernel, &root, &whole, true)?;
+    sweep_one("a broken archive", &kernel, &root, broken, false)?;
+    sweep_one("a broken archive, compressed", &kernel, &root, broken_packed, false)?;
 
-    let (file, built_in) = (there.dir.join("faults.cpio"), there.dir.join("built-in.config"));
+    // Named for what is in it, as that of [`crate::kernel::TEST`] is.
+    let file = there.dir.join(format!("faults-{:016x}.cpio", hash(&whole)));
+    let built_in = there.dir.join("built-in.config");
     write(&file, &whole)?;
     write(&built_in, format!("CONFIG_INITRAMFS_SOURCE=\"{}\"\n", file.display()))?;
     let kernel = kunit::build_user_mode_with(&there, &[config, built_in])?;
     // [`boot`] passes an image in any case. Zeros are one without entries.
     let nothing = [0; 512];
-    let files = files_of(&boot(&kernel, &nothing, COMMAND_LINE)?)?;
-    sweep_one("the archive in the kernel", &kernel, &nothing, Some(&files))
+    sweep_one("the archive in the kernel", &kernel, &root, &nothing, true)
 }
 
-/// Boots one of them, with each of [`FAULTS`] in turn. `files` is what it has if it is whole.
-fn sweep_one(name: &str, kernel: &Path, image: &[u8], files: Option<&str>) -> Result<()> {
+/// Boots one of them, with each of [`FAULTS`] in turn. kmemleak, which has allocations of its own, is off. Then
+/// with the first of them once more, and kmemleak on: the archive's init has it look, or it does so by itself
+/// before a root of the host's is mounted.
+fn sweep_one(
+    name: &str,
+    kernel: &Path,
+    root: &HostRoot,
+    image: &[u8],
+    is_whole: bool,
+) -> Result<()> {
+    let plain = |words: &[&str]| boot(kernel, image, &[COMMAND_LINE, UNTRACKED, words].concat());
+    let all = plain(&[])?;
+    let files = files(&all).map(str::to_owned);
+    ensure!(files.is_some() == is_whole, "{name} comes to something else:\n{}", all.console);
     for fault in FAULTS {
-        let range = range(kernel, image, fault)?;
-        let tally = Mutex::new(BTreeMap::new());
-        let what = format!("booting {name}, {fault} from {} to {}", range.start, range.end - 1);
-        for_each(&what, range, |n| {
-            let boot = fail(kernel, image, fault, n)?;
-            let end = end(&boot, files)
-                .with_context(|| format!("{name}, {fault}={n},100,0,1:\n{}", boot.said))?;
-            *lock(&tally).entry(end.clone()).or_insert(0) += 1;
-            Ok(end)
-        })?;
-        for (end, count) in tally.into_inner().unwrap_or_default() {
-            println!("  {count:>6}  {end}");
-        }
+        sweep_fault(name, fault, &plain, |boot| end(boot, files.as_deref()))?;
+    }
+    let tracked = |words: &[&str]| root.boot(kernel, image, &[COMMAND_LINE, words].concat());
+    sweep_fault(&format!("{name}, kmemleak on"), FAULTS[0], &tracked, leaks)
+}
+
+/// Boots with each allocation of a kind failing in turn. `end` says what a boot came to.
+fn sweep_fault(
+    name: &str,
+    fault: &str,
+    boot: &(dyn Fn(&[&str]) -> Result<Boot> + Sync),
+    end: impl Fn(&Boot) -> Result<String> + Sync,
+) -> Result<()> {
+    let fail = |n: u32| boot(&[&format!("{fault}={n},100,0,1")]);
+    let range = range(&fail)?;
+    let tally = Mutex::new(BTreeMap::new());
+    let what = format!("booting {name}, {fault} from {} to {}", range.start, range.end - 1);
+    for_each(&what, range, |n| {
+        let boot = fail(n)?;
+        let end = end(&boot)
+            .with_context(|| format!("{name}, {fault}={n},100,0,1:\n{}", boot.console))?;
+        *lock(&tally).entry(end.clone()).or_insert(0) += 1;
+        Ok(end)
+    })?;
+    for (end, count) in tally.into_inner().unwrap_or_default() {
+        println!("  {count:>6}  {end}");
     }
     Ok(())
 }
@@ -113,15 +145,12 @@ fn sweep_one(name: &str, kernel: &Path, image: &[u8], files: Option<&str>) -> Re
 /// that tells what there is, and a last file to be cut off. With the end of the init, the kernel panics, which
 /// ends a boot.
 fn archive() -> Result<Archive> {
-    let init = "#!/busybox sh\n/busybox echo \"files: $(/busybox find / -xdev -type f -exec \
-                /busybox md5sum {} + | /busybox sort | /busybox md5sum) $(/busybox find / -xdev -exec \
-                /busybox stat -c '%N %f %u %g %t %T %h' {} + | /busybox sort | /busybox md5sum)\"\n";
     let owned = |name, mode| Builder::new(name).mode(mode).uid(1).gid(2);
     let archive = Archive::new()
         .dir("dev")
         .char_device("dev/console", 5, 1)
         .copy(&guest::busybox()?, "busybox")?
-        .file("init", 0o755, init.as_bytes())
+        .copy(&paths::tool("guest/faults.sh"), "init")?
         .entry(owned("d", 0o042_750), b"")
         .entry(owned("d/setuid", 0o104_750), b"of somebody else")
         .entry(owned("d/fifo", 0o010_640), b"")
@@ -131,31 +160,20 @@ fn archive() -> Result<Archive> {
     Ok(archive.file("last", 0o644, &[b'x'; 5000]))
 }
 
-/// Boots with the n-th allocation of a kind failing.
-fn fail(kernel: &Path, image: &[u8], fault: &str, n: u32) -> Result<Boot> {
-    boot(kernel, image, &[COMMAND_LINE, &[&format!("{fault}={n},100,0,1")]].concat())
-}
-
-/// What the init has told of a boot where nothing fails.
-fn files_of(boot: &Boot) -> Result<String> {
-    let files = files(boot);
-    Ok(files.with_context(|| format!("the archive does not run:\n{}", boot.said))?.to_owned())
-}
-
 /// The line with what the init has told.
 fn files(boot: &Boot) -> Option<&str> {
-    boot.said.lines().find(|line| line.starts_with("files: "))
+    boot.console.lines().find(|line| line.starts_with("files: "))
 }
 
 /// Finds the first allocation after [`START`] and the first after [`END`].
-fn range(kernel: &Path, image: &[u8], fault: &str) -> Result<Range<u32>> {
+fn range(fail: &dyn Fn(u32) -> Result<Boot>) -> Result<Range<u32>> {
     let first = |is_after: &dyn Fn(&str) -> bool| -> Result<u32> {
         let (mut low, mut high) = (1, 1 << 20);
         while low < high {
             let n = low + (high - low) / 2;
-            let boot = fail(kernel, image, fault, n)?;
+            let boot = fail(n)?;
             // One that has not come to fail comes later.
-            let before = boot.said.split(FAILURE).next().unwrap_or_default();
+            let before = boot.console.split(FAILURE).next().unwrap_or_default();
             if is_after(before) {
                 high = n;
             } else {
@@ -170,18 +188,19 @@ fn range(kernel: &Path, image: &[u8], fault: &str) -> Result<Range<u32>> {
     Ok(start..end)
 }
 
+/// Whether the kernel has said so.
+fn has_no_root_mount(boot: &Boot) -> bool {
+    NO_ROOT_MOUNT.iter().any(|words| boot.console.contains(words))
+}
+
 /// What a boot came to. `whole` is what an archive has that is whole.
 fn end(boot: &Boot, whole: Option<&str>) -> Result<String> {
-    if let Some(complaint) = complaint(&boot.said) {
-        bail!("the console has {complaint:?}");
-    }
-    ensure!(boot.ended, "it hangs");
+    boot.check()?;
     if let Some(files) = files(boot) {
-        let is_said = NO_ROOT_MOUNT.iter().any(|words| boot.said.contains(words));
         return Ok(match (boot.is_root(), whole == Some(files)) {
             (true, true) => "the archive is the root, in the root mount",
             (false, true) => "the archive is the root, in rootfs, as without the option",
-            (false, false) if is_said && whole.is_none() => {
+            (false, false) if has_no_root_mount(boot) && whole.is_none() => {
                 "what there is of it is in rootfs, as without the option"
             }
             _ => bail!("half an archive is the root"),
@@ -193,4 +212,21 @@ fn end(boot: &Boot, whole: Option<&str>) -> Result<String> {
     let is_named = panic.contains("initramfs") || panic.starts_with(UNPACKER);
     ensure!(is_named, "the panic does not say what it is about: {panic:?}");
     Ok(panic.to_owned())
+}
+
+/// What a boot came to where kmemleak is on.
+fn leaks(boot: &Boot) -> Result<String> {
+    boot.check()?;
+    Ok(if boot.console.contains(KMEMLEAK_IS_OFF) {
+        "kmemleak itself has no memory"
+    } else if boot.console.contains(LOOKED) {
+        "run, and nothing is lost"
+    } else if after_a_look(boot).is_some() {
+        "dropped, and nothing is lost"
+    } else {
+        let is_known = boot.panic().is_some_and(|panic| panic.contains(UNPACKER));
+        ensure!(is_known, "kmemleak has not looked");
+        "the unpacker panics"
+    }
+    .to_owned())
 }

@@ -15,7 +15,7 @@ use crate::{
     base::Base,
     cmd::{cached, files, lock, make_dir, output, program, read_bytes, section_size, write},
     kunit,
-    machine::complaint,
+    machine::{complaint, Boot},
     paths,
 };
 use anyhow::{bail, ensure, Context, Result};
@@ -28,7 +28,7 @@ use std::{
     sync::Mutex,
 };
 use tempfile::TempDir;
-use um::{boot, for_each, Boot, UNTRACKED};
+use um::{boot, difference, for_each, UNTRACKED};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -62,7 +62,7 @@ pub fn run(base: &Base, options: &Options) -> Result<()> {
         let image = read_bytes(case)?;
         let kernel = kunit::build_user_mode(base)?;
         let (boot, verdict, wrong) = examine(&kernel, &HostRoot::new(&kernel)?, &image)?;
-        println!("{}", boot.said.trim_end());
+        println!("{}", boot.console.trim_end());
         println!("{}: {verdict:?}", case.display());
         return match wrong {
             None => Ok(()),
@@ -85,12 +85,12 @@ pub fn systematic(base: &Base) -> Result<()> {
         let what = &case.what;
         ensure!(is_whole == case.whole, "the oracle takes an archive ({what}) for {verdict:?}");
         let boot = boot(&kernel, &case.image, UNTRACKED)?;
-        match boot.differs_from(&verdict) {
+        match difference(&boot, &verdict) {
             None => Ok(case.what),
             Some(wrong) => {
                 let file = base.dir.join(format!("fuzz/{}.cpio", what.replace([' ', ','], "-")));
                 write(&file, &case.image)?;
-                bail!("{}: {wrong}\n{}", file.display(), boot.said)
+                bail!("{}: {wrong}\n{}", file.display(), boot.console)
             }
         }
     })
@@ -184,18 +184,24 @@ pub fn generated(base: &Base, count: u32, seed: u32, others: Option<&Path>) -> R
 /// A smaller image that shows the same.
 fn shrink(kernel: &Path, root: &HostRoot, mut plan: Plan, wrong: &str) -> Result<Vec<u8>> {
     let (mut image, pieces) = plan.image()?;
-    for piece in 1..=pieces {
-        let smaller = plan.without(piece);
-        let (new, _) = smaller.image()?;
-        if new != image && examine(kernel, root, &new)?.2.as_deref() == Some(wrong) {
-            (plan, image) = (smaller, new);
+    // What can go may depend on what has gone.
+    loop {
+        let before = plan.clone();
+        for piece in 1..=pieces {
+            let smaller = plan.without(piece);
+            let (new, _) = smaller.image()?;
+            if new != image && examine(kernel, root, &new)?.2.as_deref() == Some(wrong) {
+                (plan, image) = (smaller, new);
+            }
+        }
+        if plan == before {
+            return Ok(image);
         }
     }
-    Ok(image)
 }
 
-/// A root of the host's, for when an archive is not run. Its init is not run either, which user-mode Linux 6.12
-/// can't where the CPU has AMX: it is refused memory, and then the kernel says how much is free.
+/// A root of the host's, for when an archive is not run. It has no init: user-mode Linux 6.12 runs none where the
+/// CPU has AMX. Before it is mounted, kmemleak looks.
 struct HostRoot {
     dir: TempDir,
     /// What is unpacked first: more than [`Self::SLACK`].
@@ -216,30 +222,28 @@ impl HostRoot {
         "rootdelay=700",
         "time-travel",
         "kmemleak.verbose=1",
-        // As much as it has (mem=).
-        "sysctl.vm.min_free_kbytes=65536",
     ];
+    /// Has the kernel refuse memory to the init, and then say how much is free. It is as much as it has (mem=).
+    const TELL_FREE: &str = "sysctl.vm.min_free_kbytes=65536";
 
     fn new(kernel: &Path) -> Result<Self> {
         let dir = tempfile::tempdir().context("can't make a folder for a root")?;
         Archive::new().dir("sbin").file("sbin/init", 0o755, b"no program").unpack(dir.path())?;
         let ballast = Archive::new().file("ballast", 0o644, &noise(2 << 20)).finish();
         let mut new = Self { dir, ballast, free: 0 };
-        let boot = new.boot(kernel, &Archive::new().dir("dev").finish(), &[])?;
+        let boot = new.boot(kernel, &Archive::new().dir("dev").finish(), &[Self::TELL_FREE])?;
         ensure!(
             section_size(kernel, ".lbss")? <= 1 << 10,
             "{} has data where kmemleak does not look",
             kernel.display()
         );
-        if let Some(complaint) = complaint(&boot.said) {
-            bail!("with next to nothing to unpack, the console has {complaint:?}:\n{}", boot.said);
-        }
-        new.free = free(&boot).with_context(|| format!("{}:\n{}", Self::UNTOLD, boot.said))?;
-        let kept = new.boot(kernel, &new.ballast, &["initramfs_mount=0"])?;
+        boot.check().context("with next to nothing to unpack")?;
+        new.free = free(&boot).with_context(|| format!("{}:\n{}", Self::UNTOLD, boot.console))?;
+        let kept = new.boot(kernel, &new.ballast, &[Self::TELL_FREE, "initramfs_mount=0"])?;
         ensure!(
             free(&kept).is_some_and(|free| new.is_short(free)),
             "an archive that stays in rootfs is not seen:\n{}",
-            kept.said
+            kept.console
         );
         Ok(new)
     }
@@ -259,8 +263,8 @@ impl HostRoot {
         if !matches!(judge(&image), Verdict::Broken(_)) {
             return Ok(None);
         }
-        let boot = self.boot(kernel, &image, &[])?;
-        let wrong = match (complaint(&boot.said), free(&boot)) {
+        let boot = self.boot(kernel, &image, &[Self::TELL_FREE])?;
+        let wrong = match (complaint(&boot.console), free(&boot)) {
             (Some(complaint), _) => format!("the console has {complaint:?}, with a disk"),
             (None, None) => Self::UNTOLD.to_owned(),
             (None, Some(free)) if self.is_short(free) => "memory is not given back".to_owned(),
@@ -270,24 +274,27 @@ impl HostRoot {
     }
 }
 
+/// What kmemleak says when it can't go on.
+const KMEMLEAK_IS_OFF: &str = "Kernel memory leak detector disabled";
+
 /// How many KiB are free, on the lists of the CPU, too, once kmemleak has looked and the disk is the root.
 fn free(boot: &Boot) -> Option<u64> {
-    // The thread may be as late as to say so while the kernel waits.
-    let looks = boot.said.contains("kmemleak: Automatic memory scanning thread started");
-    if !boot.ended || !looks || boot.said.contains("Kernel memory leak detector disabled") {
-        return None;
-    }
-    let mut said = boot.said.as_str();
-    for step in [
-        "Waiting 700 sec before mounting root device",
-        "VFS: Mounted root (hostfs filesystem)",
-        " free:",
-    ] {
-        said = said.split_once(step)?.1;
-    }
+    let (_, said) = after_a_look(boot)?.split_once("Mounted root (hostfs filesystem)")?;
+    let (_, said) = said.split_once(" free:")?;
     let (free, said) = said.split_once(" free_pcp:")?;
     let (cached, _) = said.split_once(' ')?;
     Some(4 * (free.parse::<u64>().ok()? + cached.parse::<u64>().ok()?))
+}
+
+/// What is said of the disk once kmemleak has looked.
+fn after_a_look(boot: &Boot) -> Option<&str> {
+    // The thread may be as late as to say so while the kernel waits.
+    let looks = boot.console.contains("kmemleak: Automatic memory scanning thread started");
+    if !boot.ended || !looks || boot.console.contains(KMEMLEAK_IS_OFF) {
+        return None;
+    }
+    let (_, said) = boot.console.split_once("Waiting 700 sec before mounting root device")?;
+    Some(said.split_once("VFS: ")?.1)
 }
 
 /// Boots an image, and returns what it is, and in what its boots differ from that, the last of which is returned.
@@ -297,7 +304,7 @@ fn examine(
     image: &[u8],
 ) -> Result<(Boot, Verdict, Option<String>)> {
     let (boot, verdict) = (boot(kernel, image, UNTRACKED)?, judge(image));
-    if let Some(wrong) = boot.differs_from(&verdict) {
+    if let Some(wrong) = difference(&boot, &verdict) {
         return Ok((boot, verdict, Some(wrong)));
     }
     Ok(match root.leftover(kernel, image)? {

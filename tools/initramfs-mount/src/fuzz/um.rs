@@ -5,7 +5,7 @@
 use super::oracle::Verdict;
 use crate::{
     cmd::{go_on_unless_stopping, lock, program, Progress},
-    machine::{complaint, ROOT_MOUNT},
+    machine::{complaint, Boot},
     toolchain,
 };
 use anyhow::{bail, ensure, Context, Result};
@@ -17,12 +17,6 @@ use std::{
     process::{Command, Stdio},
     sync::Mutex,
 };
-
-/// What was seen of a boot of user-mode Linux.
-pub struct Boot {
-    pub said: String,
-    pub ended: bool,
-}
 
 /// What it is told where kmemleak is not asked, which takes half of a boot.
 pub const UNTRACKED: &[&str] = &["kmemleak=off"];
@@ -48,45 +42,35 @@ pub fn boot(kernel: &Path, image: &[u8], words: &[&str]) -> Result<Boot> {
         .output()
         .with_context(|| format!("can't run {}", kernel.display()))?;
     go_on_unless_stopping();
-    let said = String::from_utf8_lossy(&done.stdout).into_owned();
-    ensure!(said.contains("Linux version "), "{} did not start: {said}", kernel.display());
+    let console = String::from_utf8_lossy(&done.stdout).into_owned();
+    ensure!(console.contains("Linux version "), "{} did not start: {console}", kernel.display());
     // timeout kills what does not end when it is told to, and itself.
     let killed = done.status.signal() == Some(Signal::KILL.as_raw());
-    Ok(Boot { said, ended: !killed && done.status.code() != Some(124) })
+    let ended = !killed && done.status.code() != Some(124);
+    Ok(Boot { console, guest: String::new(), ended })
 }
 
-impl Boot {
-    /// Whether an archive was taken for whole, and is the root.
-    pub fn is_root(&self) -> bool {
-        self.said.contains(ROOT_MOUNT)
+/// Returns in what a boot differs from what an image is.
+pub fn difference(boot: &Boot, verdict: &Verdict) -> Option<String> {
+    if let Some(complaint) = complaint(&boot.console) {
+        return Some(format!("the console has {complaint:?}"));
     }
-
-    /// The line with the kernel's panic.
-    pub fn panic(&self) -> Option<&str> {
-        self.said.lines().find(|line| line.contains("Kernel panic"))
-    }
-
-    /// Returns in what a boot differs from what an image is.
-    pub fn differs_from(&self, verdict: &Verdict) -> Option<String> {
-        if let Some(complaint) = complaint(&self.said) {
-            return Some(format!("the console has {complaint:?}"));
-        }
-        let Some(panic) = self.panic().filter(|_| self.ended) else {
-            return Some("it hangs".to_owned());
-        };
-        let names_it = panic.contains("initramfs: ");
-        let claims = self.said.contains("Initramfs unpacking failed: ") || names_it;
-        let wrong = match (verdict, self.is_root()) {
-            (Verdict::Whole { init: true }, false) => "a whole archive is dropped",
-            (Verdict::Whole { init: false }, true) => "an archive without init is the root",
-            (Verdict::Broken(_), true) => "a broken archive is the root",
-            (Verdict::Foreign, true) => "what is no archive is the root",
-            (_, true) if claims => "what is the root is said to be broken",
-            (Verdict::Broken(_), false) if !names_it => "the panic does not name the initramfs",
-            _ => return None,
-        };
-        Some(wrong.to_owned())
-    }
+    let Some(panic) = boot.panic().filter(|_| boot.ended) else {
+        return Some("it hangs".to_owned());
+    };
+    let names_it = panic.contains("initramfs: ");
+    let says_broken = boot.console.contains("Initramfs unpacking failed: ");
+    let wrong = match (verdict, boot.is_root()) {
+        (Verdict::Whole { init: true }, false) => "a whole archive is dropped",
+        (Verdict::Whole { .. }, false) if says_broken => "a whole archive is said to be broken",
+        (Verdict::Whole { init: false }, true) => "an archive without init is the root",
+        (Verdict::Broken(_), true) => "a broken archive is the root",
+        (Verdict::Foreign, true) => "what is no archive is the root",
+        (_, true) if says_broken || names_it => "what is the root is said to be broken",
+        (Verdict::Broken(_), false) if !names_it => "the panic does not name the initramfs",
+        _ => return None,
+    };
+    Some(wrong.to_owned())
 }
 
 /// Does something with each of many, as many at a time as there are CPUs, up to the first error. What it

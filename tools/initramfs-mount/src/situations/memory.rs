@@ -46,7 +46,7 @@ fn from_too_little_to_plenty(
         let machine = fixture.machine(&BOOT)?.append(words);
         let seen = Seen::of(&Machine { initrd: Some(image.clone().into()), mib, ..machine })
             .with_context(|| format!("with {mib} MiB"))?;
-        let why = seen.0.console.lines().find(|line| line.contains("Kernel panic"));
+        let why = seen.0.panic();
         if let Some(why) = why {
             // The second one is the OOM killer's.
             let reasons = ["initramfs: ", "System is deadlocked on memory"];
@@ -56,6 +56,9 @@ fn from_too_little_to_plenty(
             seen.is_root_mount("archive", fs)?.says("file: /marker-last")?;
         }
         outcomes.push(why.is_some());
+        let comes_to =
+            why.map_or("the root", |why| why.rsplit(" - not syncing: ").next().unwrap_or(why));
+        println!("  {SIZE} MiB, {}, in {mib} MiB, {fs}: {comes_to}", how.unwrap_or("plain"));
     }
     // Sanitizers have memory of their own on top.
     let both =
