@@ -29,16 +29,6 @@ const COMPONENT: &str = "init/initramfs_mount.init.o";
 /// The objects of `init/` that the series changes, where the option makes a difference.
 const CALLERS: &[&str] = &["init/initramfs.o", "init/do_mounts.o", "init/main.o"];
 
-/// The others, where it makes none.
-const OTHERS: &[&str] = &[
-    "fs/init.o",
-    "fs/namespace.o",
-    "kernel/umh.o",
-    "lib/decompress_bunzip2.o",
-    "lib/decompress_unlz4.o",
-    "lib/decompress_unlzma.o",
-];
-
 /// When a gate has something to say.
 #[derive(Clone, Copy, PartialEq)]
 pub enum When {
@@ -105,15 +95,26 @@ fn shellcheck() -> Result<()> {
     output(&mut check).map(drop)
 }
 
-/// The new files of the series that end so.
-fn new_files(base: &Base, suffix: &str) -> Result<BTreeSet<String>> {
+/// The series. A tree of somebody's own may be of a release between two of ours.
+fn series_of(base: &Base) -> Result<Vec<Patch>> {
     let all = Base::all()?;
     let release = base.release();
-    // A tree of somebody's own may be of a release between two of ours.
     let nearest = all.iter().find(|base| base.name == release).or(all.last());
-    let series = Patch::series(nearest.unwrap_or(base))?;
-    let files = series.into_iter().flat_map(|patch| patch.new);
+    Patch::series(nearest.unwrap_or(base))
+}
+
+/// The new files of the series that end so.
+fn new_files(base: &Base, suffix: &str) -> Result<BTreeSet<String>> {
+    let files = series_of(base)?.into_iter().flat_map(|patch| patch.new);
     Ok(files.filter(|file| file.ends_with(suffix)).collect())
+}
+
+/// The other objects of the kernel that it changes, where the option makes no difference.
+fn others(base: &Base) -> Result<BTreeSet<String>> {
+    let series = series_of(base)?;
+    let files = series.iter().flat_map(Patch::files).filter_map(|file| file.strip_suffix(".c"));
+    let elsewhere = |file: &&str| !file.starts_with("init/") && !file.starts_with("tools/");
+    Ok(files.filter(elsewhere).map(|file| format!("{file}.o")).collect())
 }
 
 /// The files that a compiler may not warn of: all that the series touches, or of somebody's own tree
@@ -178,13 +179,13 @@ fn checkpatch(fixture: &Fixture) -> Result<()> {
 
 /// The options are found by the kernel's own parser from the top of this repo.
 fn kconfig(fixture: &Fixture) -> Result<()> {
-    fixture.machine(&BOOT)?;
+    let built = fixture.built(&BOOT)?;
     let dir = tempfile::tempdir()?;
     let kconfig = dir.path().join("Kconfig");
     let needed = ["BLK_DEV_INITRD", "RUST"].map(|name| format!("config {name}\n\tdef_bool y\n"));
     write(&kconfig, read(&paths::top().join("Kconfig"))? + &needed.concat())?;
     let options = output(
-        Command::new(BOOT.dir(&fixture.base).join("scripts/kconfig/conf"))
+        Command::new(built.join("scripts/kconfig/conf"))
             .env("srctree", paths::top())
             .env("KCONFIG_CONFIG", dir.path().join("config"))
             .arg("--listnewconfig")
@@ -200,13 +201,13 @@ type Sizes = [i64; 4];
 
 /// All that the option brings is freed after boot, but for literals, and it is small.
 fn init_only(fixture: &Fixture) -> Result<()> {
-    fixture.machine(&BOOT)?;
+    let on = fixture.built(&BOOT)?;
     let base = &fixture.base;
     WITHOUT.start(base)?;
-    remove_ours(&WITHOUT, base);
+    remove_ours(&WITHOUT, base)?;
     let log = WITHOUT.make_targets(base, "building init/ of", &["init/"])?;
     no_warnings_in(&log, &ours(base)?)?;
-    let (on, off) = (BOOT.dir(base), WITHOUT.dir(base));
+    let off = WITHOUT.dir(base);
     println!("  what the option adds        init text  init data  resident text  resident data");
     let print = |what: &str, [init_text, init_data, text, data]: &Sizes| {
         println!("  {what:26} {init_text:10} {init_data:10} {text:14} {data:14}");
@@ -276,8 +277,7 @@ fn undefined(object: &Path) -> Result<Vec<String>> {
 
 /// objtool has seen the component, and in user-mode Linux KASAN has.
 fn instrumented(fixture: &Fixture) -> Result<()> {
-    fixture.machine(&BOOT)?;
-    let dir = BOOT.dir(&fixture.base);
+    let dir = fixture.built(&BOOT)?;
     ensure!(
         section_size(&dir.join(COMPONENT), ".orc_unwind")? > 0,
         "objtool has not seen the component"
@@ -289,14 +289,12 @@ fn instrumented(fixture: &Fixture) -> Result<()> {
 /// The same in the kernel where objtool patches each return, and KASAN sees to each object; and calls and
 /// branches of the unpacker are counted in the one where they are.
 pub fn instrumented_debug(fixture: &Fixture) -> Result<()> {
-    fixture.machine(&INSTRUMENTED)?;
-    let counted = undefined(&INSTRUMENTED.dir(&fixture.base).join("init/initramfs.o"))?;
+    let counted = undefined(&fixture.built(&INSTRUMENTED)?.join("init/initramfs.o"))?;
     for counter in ["__sanitizer_cov_", "llvm_gcov_init"] {
         let calls_it = counted.iter().any(|name| name.starts_with(counter));
         ensure!(calls_it, "nothing has {counter}");
     }
-    fixture.machine(&DEBUG)?;
-    let dir = DEBUG.dir(&fixture.base);
+    let dir = fixture.built(&DEBUG)?;
     ensure!(
         section_size(&dir.join(COMPONENT), ".return_sites")? > 0,
         "returns of the component stay as they are"
@@ -366,17 +364,19 @@ fn figures(fixture: &Fixture) -> Result<()> {
 
 /// Builds what we touch with W=1 and CLIPPY=1, with the KUnit tests.
 fn warnings(fixture: &Fixture) -> Result<()> {
-    fixture.machine(&KUNIT)?;
+    fixture.built(&KUNIT)?;
     let base = &fixture.base;
-    remove_ours(&KUNIT, base);
-    let targets = [&["W=1", "CLIPPY=1", "init/", "rust/"], OTHERS].concat();
+    remove_ours(&KUNIT, base)?;
+    let others = others(base)?;
+    let targets = ["W=1", "CLIPPY=1", "init/", "rust/"].into_iter();
+    let targets: Vec<_> = targets.chain(others.iter().map(String::as_str)).collect();
     no_warnings_in(&KUNIT.make_targets(base, "linting", &targets)?, &ours(base)?)
 }
 
 fn rustdoc(fixture: &Fixture) -> Result<()> {
-    fixture.machine(&KUNIT)?;
+    let dir = fixture.built(&KUNIT)?;
     let base = &fixture.base;
-    let _ = fs::remove_dir_all(KUNIT.dir(base).join("Documentation/output/rust/rustdoc/kernel"));
+    let _ = fs::remove_dir_all(dir.join("Documentation/output/rust/rustdoc/kernel"));
     // With the words of `warnings`, which comes before: with others, all of Rust would be built anew.
     let targets = ["W=1", "CLIPPY=1", "rustdoc"];
     no_warnings_in(&KUNIT.make_targets(base, "rustdoc of", &targets)?, &ours(base)?)
@@ -385,7 +385,7 @@ fn rustdoc(fixture: &Fixture) -> Result<()> {
 /// sparse has nothing to say of the C files that we touch which it would not say without us.
 fn sparse(fixture: &Fixture) -> Result<()> {
     let base = &fixture.base;
-    fixture.machine(&BOOT)?;
+    fixture.built(&BOOT)?;
     let ours = sparse_of(&BOOT, base)?;
     let theirs = sparse_of(&WITHOUT, &base.checkout("pristine", PRISTINE)?)?;
     let new: Vec<_> = ours.difference(&theirs).cloned().collect();
@@ -398,7 +398,9 @@ fn sparse_of(kernel: &Kernel, base: &Base) -> Result<BTreeSet<String>> {
     let sparse = program("sparse", "sparse")?;
     // Debian's sparse is older than that keyword, which newer kernels ask it for.
     let check = format!("CHECK={} -D__typeof_unqual__=__typeof__", sparse.display());
-    let targets = [&["C=2", &check], CALLERS, OTHERS].concat();
+    let others = others(base)?;
+    let mut targets = [&["C=2", &check], CALLERS].concat();
+    targets.extend(others.iter().map(String::as_str));
     let log = kernel.make_targets(base, "sparse on", &targets)?;
     ensure!(log.contains("  CHECK   "), "sparse has not run");
     let sources = format!("{}/", base.sources.display());
@@ -451,12 +453,13 @@ fn sphinx(fixture: &Fixture) -> Result<()> {
 }
 
 /// Removes what has been built of what we touch, of which there would be nothing to warn a second time.
-fn remove_ours(kernel: &Kernel, base: &Base) {
+fn remove_ours(kernel: &Kernel, base: &Base) -> Result<()> {
     let dir = kernel.dir(base);
     let _ = fs::remove_dir_all(dir.join("init"));
-    for object in OTHERS.iter().chain(&["rust/kernel.o"]) {
+    for object in others(base)?.into_iter().chain(["rust/kernel.o".to_owned()]) {
         let _ = fs::remove_file(dir.join(object));
     }
+    Ok(())
 }
 
 /// Fails if a compiler or objtool warns of one of these files.
@@ -513,7 +516,7 @@ pub fn debian_13(fixture: &Fixture) -> Result<()> {
 
 fn builds_with(base: &Base, kernel: &Kernel, settings: &[&str]) -> Result<()> {
     tree::prepare(base)?;
-    remove_ours(kernel, base);
+    remove_ours(kernel, base)?;
     boots(base, kernel, true)?;
     let config = read(&kernel.dir(base).join(".config"))?;
     for setting in settings {
