@@ -11,6 +11,7 @@ if [ "$NAME" = archive ]; then
 	selinux)
 		mount -t selinuxfs selinux /sys/fs/selinux
 		dd if=/policy of=/sys/fs/selinux/load bs=16M 2>/dev/null
+		echo 1 >/sys/fs/selinux/enforce
 		;;
 	apparmor)
 		cat /profile >/sys/kernel/security/apparmor/.load
@@ -39,6 +40,7 @@ run_from() {
 
 case $module in
 selinux)
+	echo "$NAME, enforcing: $(cat /sys/fs/selinux/enforce)"
 	[ "$NAME" = disk ] || echo "$NAME, label: $(/real/ls -Z /bin/busybox | cut -d' ' -f1)"
 	;;
 apparmor)

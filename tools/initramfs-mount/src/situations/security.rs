@@ -9,10 +9,14 @@ use crate::{
     kernel::SECURITY,
     paths,
 };
-use std::{path::PathBuf, process::Command};
+use regex::Regex;
+use std::{collections::BTreeSet, path::PathBuf, process::Command};
 
 /// What precedes the type in a label.
 const LABEL: &str = "user_u:object_r:";
+
+/// All types. They may do anything.
+const ALL: &str = "{ base_t rootfs_t tmpfs_t }";
 
 pub fn all() -> Vec<Situation> {
     let modules = ["selinux", "smack", "apparmor", "ipe", "ima"];
@@ -36,6 +40,12 @@ fn compare(fixture: &Fixture, module: &str) -> Result<()> {
         }
         _ => {}
     }
+    let refused_off = refusals(&off)?;
+    let new = &refusals(&on)? - &refused_off;
+    on.check(new.is_empty(), format!("this is refused with the option alone: {new:?}"))?;
+    // Those have something to refuse here.
+    let refuses = ["apparmor", "ipe"].contains(&module);
+    off.check(refused_off.is_empty() != refuses, format!("refused: {refused_off:?}"))?;
     for seen in [on, off] {
         seen.check(seen.value("archive, modules")?.contains(module), "the module is off")?
             .says("archive, from root: runs")?;
@@ -44,6 +54,9 @@ fn compare(fixture: &Fixture, module: &str) -> Result<()> {
                 .says("archive, from disk: refused")?
                 .says("disk: refused")?;
             continue;
+        }
+        for name in ["archive", "disk"].iter().filter(|_| module == "selinux") {
+            seen.says(&format!("{name}, enforcing: 1"))?;
         }
         seen.says("archive, from tmpfs: runs")?
             .says("archive, from disk: runs")?
@@ -57,6 +70,14 @@ fn compare(fixture: &Fixture, module: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What was refused, by the kernel's messages, without what differs from boot to boot.
+fn refusals(seen: &Seen) -> Result<BTreeSet<String>> {
+    let differs = Regex::new(r"^.*audit\([\d.:]*\)|\b(pid|ino)=\d+")?;
+    let words = ["denied", "DENIED", "DENY"];
+    let lines = seen.0.console.lines().filter(|line| words.iter().any(|word| line.contains(word)));
+    Ok(lines.map(|line| differs.replace_all(line, "").replace("rootfs", "tmpfs")).collect())
 }
 
 fn boot(fixture: &Fixture, module: &str, words: &str) -> Result<Seen> {
@@ -91,6 +112,7 @@ fn selinux_policy(fixture: &Fixture) -> Result<PathBuf> {
         let text = lines.collect::<Vec<_>>().join("\n");
         let text = text
             .replace("type base_t;", "type base_t;\ntype rootfs_t;\ntype tmpfs_t;")
+            .replace("allow base_t base_t:", &format!("allow {ALL} {ALL}:"))
             .replace(&format!(" tmpfs {LABEL}base_t"), &format!(" tmpfs {LABEL}tmpfs_t"));
         let text = format!("{text}\ngenfscon rootfs / {LABEL}rootfs_t\n");
         write(&conf, text)?;
