@@ -7,8 +7,8 @@ use crate::{
     base::Base,
     cmd::{make_dir, program, read, watch, write_script},
     harness::{Fixture, Seen},
-    kernel::{for_base, kunit_config, Kernel, SMALL, UBSAN_EXCEPTION},
-    machine::{accelerator, complaint},
+    kernel::{for_base, kunit_config, Kernel, DEBUG, SMALL, UBSAN_EXCEPTION},
+    machine::{accelerator, complaint, Machine},
     paths,
     toolchain::{self, Toolchain},
     tree,
@@ -137,6 +137,16 @@ pub fn in_qemu(fixture: &Fixture, kernel: &'static Kernel) -> Result<()> {
     let _dir = with_accelerator(&image, &mut kunit)?;
     watch(&what, &log, &mut kunit)?;
     judge(&log, &kernel.dir(base), &[OURS])
+}
+
+/// Runs ours inside a kernel under sanitizers at boot, after which kmemleak looks for what they have lost.
+pub fn leaves_no_memory(fixture: &Fixture) -> Result<()> {
+    let words = format!("kunit.enable=1 kunit.autorun=1 kunit.filter_glob={OURS}");
+    let machine = fixture.machine(&DEBUG)?.append(&words);
+    Seen::of_archive(Machine { debug: true, ..machine })?
+        .logs(&format!("ok 1 {OURS}"))?
+        .logs("leaks: 0")
+        .map(drop)
 }
 
 /// Runs ours inside a kernel that builds fast, and boots that with an archive.

@@ -130,15 +130,12 @@ enum Task {
 }
 
 impl Task {
-    /// Whether it is of use for another architecture than this machine's.
-    fn takes_foreign(&self) -> bool {
+    /// Whether it is for this machine's architecture alone.
+    fn is_native(&self) -> bool {
         use Task::*;
-        match self {
-            Deps { .. } | Tree | Run | Shell { .. } | Kernel { debug: false } | Deb | Kunit => true,
-            Boot { debug, .. } => !debug,
-            Programs(_) | Test { .. } => true,
-            _ => false,
-        }
+        let under_sanitizers = matches!(self, Kernel { debug: true } | Boot { debug: true, .. });
+        under_sanitizers
+            || matches!(self, Fuzz(_) | Check(_) | Bench | Bisect | DebBoot | Report(_))
     }
 }
 
@@ -183,7 +180,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         "user-mode Linux is built for tests alone, by `make kernel ARCH=um DEBUG=1`"
     );
     ensure!(
-        !arch::current().is_foreign() || cli.command.takes_foreign(),
+        !arch::current().is_foreign() || !cli.command.is_native(),
         "this is for this machine's architecture alone: leave out ARCH={}",
         arch::current().name
     );
@@ -286,6 +283,10 @@ impl Tests {
 
     /// Runs tests, so many at a time, or else one on each CPU. Builds use all CPUs by themselves.
     fn run(mut self, threads: Option<usize>, trials: Vec<Trial>) -> Self {
+        if self.arguments.list {
+            // Whoever reads it may have seen enough, as head does.
+            sigpipe::reset();
+        }
         let test_threads = self.arguments.test_threads.or(threads);
         let arguments = Arguments { test_threads, ..self.arguments.clone() };
         let conclusion = libtest_mimic::run(&arguments, trials);
@@ -371,12 +372,14 @@ fn test(bases: &[Base], all: bool, pick: &Arguments) -> Result<ExitCode> {
                 fixture.trial("kunit::without_option", |f| kunit::without_option(&f.base)),
                 fixture.trial("kunit::qemu_debug", |f| {
                     kunit::in_qemu(f, &kernel::DEBUG)?;
+                    kunit::leaves_no_memory(f)?;
                     gates::instrumented_debug(f)
                 }),
                 fixture.trial("kernel::gcc", gates::gcc),
                 fixture.trial("kernel::debian_13", gates::debian_13),
                 fixture.trial("selftests", selftests::compare),
-                fixture.trial("packages", packages::boot),
+                fixture.trial("packages::boot", packages::boot),
+                fixture.trial("packages::take_debians", packages::take_debians),
                 fixture.trial("fuzz::libarchive", |f| {
                     fuzz::generated(&f.base, 1_000, 1, Some(&fuzz::libarchive()?))
                 }),

@@ -65,6 +65,12 @@ fn build_for_test(base: &Base) -> Result<Vec<PathBuf>> {
     build_in(base, &DEB.dir(base), false, &read(&BOOT.dir(base).join(".config"))?, OURS)
 }
 
+/// Makes sure that Debian's own configuration takes the option.
+pub fn take_debians(fixture: &Fixture) -> Result<()> {
+    let base = &fixture.base;
+    configure(base, &base.dir.join("deb/configured"), true, &debians(base)?, OURS)
+}
+
 fn make(base: &Base, dir: &Path, by_gcc: bool) -> Result<Command> {
     let toolchain = Toolchain::find()?;
     let make = if by_gcc { Toolchain::make_by_gcc } else { Toolchain::make };
