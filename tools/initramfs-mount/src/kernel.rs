@@ -6,7 +6,7 @@
 use crate::{
     arch,
     archive::Archive,
-    base::Base,
+    base::{Base, PRISTINE},
     cmd::{hash, output, read, read_bytes, watch, write},
     paths,
     toolchain::{make_by_debian_13, Toolchain},
@@ -31,6 +31,8 @@ pub struct Kernel {
     /// The same under sanitizers.
     debug: Option<&'static Kernel>,
     tools: Tools,
+    /// Whether it is of the sources as they came, without the series.
+    is_pristine: bool,
 }
 
 /// What a kernel is built with.
@@ -93,6 +95,10 @@ pub const DISTRIBUTION: Kernel = kernel("distribution", &["container", "distribu
 /// [`BOOT`] without the option and without Rust, to compare its C with. It is not booted.
 pub const WITHOUT: Kernel = kernel("off", &["container", "off", "no-rust"], Some(&BOOT));
 
+/// [`BOOT`] as it is without the series.
+pub const STOCK: Kernel =
+    Kernel { is_pristine: true, ..kernel("stock", &["container", "off", "no-rust"], None) };
+
 /// A copy of [`BOOT`], with its configuration, for packages.
 pub const DEB: Kernel = kernel("deb", &[], Some(&BOOT));
 
@@ -105,7 +111,7 @@ const fn kernel(
     layers: &'static [&'static str],
     copy_of: Option<&'static Kernel>,
 ) -> Kernel {
-    Kernel { name, layers, copy_of, debug: None, tools: Tools::Llvm }
+    Kernel { name, layers, copy_of, debug: None, tools: Tools::Llvm, is_pristine: false }
 }
 
 impl Kernel {
@@ -244,6 +250,8 @@ impl Kernel {
     /// Builds it, unless it has been built just so, and returns where it is.
     pub fn build(&self, base: &Base) -> Result<PathBuf> {
         tree::prepare(base)?;
+        let pristine = self.is_pristine.then(|| base.checkout("pristine", PRISTINE)).transpose()?;
+        let base = pristine.as_ref().unwrap_or(base);
         let stamp = self.dir(base).join("built");
         let head = base.git(&["rev-parse", "HEAD"]).unwrap_or_default();
         let (settings, tools) = (self.settings(base)?, Toolchain::find()?.describe()?);

@@ -179,7 +179,7 @@ pub fn all() -> Vec<Situation> {
     }
     for (name, from_header) in [("the_trailer", 0), ("padding", 121), ("a_zero", 124)] {
         let name = format!("ends_before_{name}_and_is_whole");
-        let cut = boot(name, judged(move |_| cut_at(from_header), is_whole));
+        let cut = boot(name, move |_| cut_at(from_header));
         all.push(cut.boots_root("half", "tmpfs").into());
     }
     for (how, ..) in COMPRESSIONS {
@@ -207,7 +207,7 @@ fn breaks(name: impl Into<String>, image: impl Makes) -> Expectation {
 
 /// A boot with an image that is broken by its format, too.
 fn broken(name: impl Into<String>, image: impl Makes) -> Setup {
-    boot(name, judged(image, |verdict| matches!(verdict, Verdict::Broken(_) | Verdict::Foreign)))
+    boot(name, image).judged(|verdict| matches!(verdict, Verdict::Broken(_) | Verdict::Foreign))
 }
 
 /// The message of today: which one depends on if anything was unpacked.

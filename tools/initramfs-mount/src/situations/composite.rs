@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Images as boot loaders and Debian put them together, each without the option, too.
+//! Images as boot loaders and Debian put them together, each without the option, too, and without the series.
 
 use super::setup::*;
 use crate::{
@@ -39,22 +39,11 @@ const SMALL_FILES: u32 = 30_000;
 
 pub fn all() -> Vec<Situation> {
     let mut all = Vec::new();
-    for (name, image, files) in COMPOSITES {
-        let has = |expectation: Expectation| {
-            files.iter().fold(expectation, |all, file| {
-                all.and(move |seen, _| {
-                    let is_it = |line: &str| line.starts_with("file: /") && line.ends_with(file);
-                    let there = seen.0.guest.lines().any(is_it);
-                    seen.check(there, format!("there is no {file}")).map(drop)
-                })
-            })
-        };
-        // Each small file takes a page, and a tmpfs takes half of the memory.
-        let mib = 512 + 2 * SMALL_FILES * arch::current().page_kib / 1024;
-        let boot = |name: String| boot(name, |_| image()).mib(mib).seconds(300);
-        let on = boot((*name).to_owned()).boots_root("archive", "tmpfs");
-        let off = boot(format!("{name}_when_off")).with(OFF).boots_rootfs("archive");
-        all.extend([has(on.never_logs(BROKEN)).into(), has(off).into()]);
+    for composite in COMPOSITES {
+        let name = composite.0;
+        let on = boots(composite, name.to_owned()).boots_root("archive", "tmpfs");
+        let off = boots(composite, format!("{name}_when_off")).with(OFF).boots_rootfs("archive");
+        all.extend([on.never_logs(BROKEN), off].map(|it| has_files(composite, it).into()));
     }
     // The kernel wants that NUL.
     let old = boot("with_newc_by_an_old_grub", |_| then(main()?, by_an_old_grub()));
@@ -63,6 +52,32 @@ pub fn all() -> Vec<Situation> {
     let old = old.with(OFF).boots_rootfs("archive");
     all.push(old.logs("malformed archive").into());
     all
+}
+
+/// The same without the series.
+pub fn on_stock() -> Vec<Situation> {
+    let on_stock = |composite: &Composite| {
+        let boots = boots(composite, format!("{}_on_stock", composite.0)).stock();
+        has_files(composite, boots.boots_rootfs("archive")).into()
+    };
+    COMPOSITES.iter().map(on_stock).collect()
+}
+
+fn boots((_, image, _): &Composite, name: String) -> Setup {
+    let image = *image;
+    // Each small file takes a page, and a tmpfs takes half of the memory.
+    let mib = 512 + 2 * SMALL_FILES * arch::current().page_kib / 1024;
+    boot(name, move |_| image()).mib(mib).seconds(300)
+}
+
+fn has_files((.., files): &Composite, expectation: Expectation) -> Expectation {
+    files.iter().fold(expectation, |all, file| {
+        all.and(move |seen, _| {
+            let is_it = |line: &str| line.starts_with("file: /") && line.ends_with(file);
+            let there = seen.0.guest.lines().any(is_it);
+            seen.check(there, format!("there is no {file}")).map(drop)
+        })
+    })
 }
 
 fn main() -> Result<Vec<u8>> {

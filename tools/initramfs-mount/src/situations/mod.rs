@@ -49,6 +49,7 @@ pub fn trials(fixture: &Arc<Fixture>) -> Vec<Trial> {
 /// Those of `make test-all`, which has other kernels, and more time.
 pub fn more_trials(fixture: &Arc<Fixture>) -> Vec<Trial> {
     let groups = [
+        ("composite", if fixture.base.own { Vec::new() } else { composite::on_stock() }),
         ("memory", memory::more()),
         ("security", security::all()),
         ("numa", options::numa()),

@@ -6,7 +6,7 @@ pub use crate::{
     archive::{tell, Archive},
     cmd::{hash, read_bytes},
     harness::{Fixture, Seen},
-    kernel::{Kernel, BOOT, DISTRIBUTION, TEST},
+    kernel::{Kernel, BOOT, DISTRIBUTION, STOCK, TEST},
     machine::{Initrd, Machine, ROOT_MOUNT},
 };
 use crate::{
@@ -53,21 +53,6 @@ pub fn alone(name: impl Into<String>) -> Setup {
     Setup { name: name.into(), kernel: &BOOT, image: None, has_disk: false, machine }
 }
 
-/// An image that by its format, too, is what it is meant to be.
-pub fn judged(image: impl Makes, is_right: fn(&Verdict) -> bool) -> impl Makes {
-    move |fixture: &Fixture| {
-        let image = image(fixture)?;
-        let verdict = judge(&image);
-        ensure!(is_right(&verdict), "the oracle takes it for {verdict:?}");
-        Ok(image)
-    }
-}
-
-/// A whole archive with an init.
-pub fn is_whole(verdict: &Verdict) -> bool {
-    *verdict == Verdict::Whole { init: true }
-}
-
 /// A situation that is a function.
 pub fn code(
     name: impl Into<String>,
@@ -77,6 +62,19 @@ pub fn code(
 }
 
 impl Setup {
+    /// With an image that by its format, too, is what it is meant to be.
+    pub fn judged(self, is_right: fn(&Verdict) -> bool) -> Self {
+        let judged = |image: Image| -> Image {
+            Box::new(move |fixture| {
+                let image = image(fixture)?;
+                let verdict = judge(&image);
+                ensure!(is_right(&verdict), "the oracle takes it for {verdict:?}");
+                Ok(image)
+            })
+        };
+        Self { image: self.image.map(judged), ..self }
+    }
+
     /// With these words on the kernel's command line.
     pub fn with(self, words: &str) -> Self {
         Self { machine: self.machine.append(words), ..self }
@@ -91,6 +89,11 @@ impl Setup {
     /// With the kernel that has an archive in it.
     pub fn built_in(self) -> Self {
         Self { kernel: &TEST, ..self }
+    }
+
+    /// With a kernel that lacks the series.
+    pub fn stock(self) -> Self {
+        Self { kernel: &STOCK, ..self }
     }
 
     /// With memory of two nodes, and a kernel that knows them.
@@ -145,9 +148,14 @@ impl Setup {
         Expectation { setup: self, checks: Vec::new() }
     }
 
-    /// The archive is the root, in a mount of this type and with these options.
+    /// The archive is the root, in a mount of this type and with these options. If it is not that in the
+    /// kernel, the image is whole by its format.
     pub fn boots_root(self, name: &'static str, fs: &'static str) -> Expectation {
-        self.comes_to(move |seen, _| seen.is_root_mount(name, fs).map(drop))
+        let judged = match name {
+            "builtin" => self,
+            _ => self.judged(|verdict| *verdict == Verdict::Whole { init: true }),
+        };
+        judged.comes_to(move |seen, _| seen.is_root_mount(name, fs).map(drop))
     }
 
     /// The archive is in rootfs, as without the feature.
