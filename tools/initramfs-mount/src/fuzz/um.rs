@@ -59,10 +59,13 @@ pub fn difference(boot: &Boot, verdict: &Verdict) -> Option<String> {
         return Some("it hangs".to_owned());
     };
     let names_it = panic.contains("initramfs: ");
-    let says_broken = boot.console.contains("Initramfs unpacking failed: ");
+    let why = boot.console.split_once("Initramfs unpacking failed: ").map(|(_, why)| why);
+    let says_broken = why.is_some();
     let wrong = match (verdict, boot.is_root()) {
         (Verdict::Whole { init: true }, false) => "a whole archive is dropped",
-        (Verdict::Whole { .. }, false) if says_broken => "a whole archive is said to be broken",
+        (Verdict::Whole { .. }, false) if why.is_some_and(|why| !is_of_junk(why)) => {
+            "a whole archive is said to be broken"
+        }
         (Verdict::Whole { init: false }, true) => "an archive without init is the root",
         (Verdict::Broken(_), true) => "a broken archive is the root",
         (Verdict::Foreign, true) => "what is no archive is the root",
@@ -71,6 +74,16 @@ pub fn difference(boot: &Boot, verdict: &Verdict) -> Option<String> {
         _ => return None,
     };
     Some(wrong.to_owned())
+}
+
+/// Whether this may be about what follows a whole archive. Without RAM disks, the kernel says it in the same words.
+fn is_of_junk(why: &str) -> bool {
+    let reasons = [
+        "no cpio magic",
+        "invalid magic at start of compressed archive",
+        "junk at the end of compressed archive",
+    ];
+    reasons.iter().any(|reason| why.starts_with(reason))
 }
 
 /// Does something with each of many, as many at a time as there are CPUs, up to the first error. What it
