@@ -95,7 +95,7 @@ pub const DISTRIBUTION: Kernel = kernel("distribution", &["container", "distribu
 /// [`BOOT`] without the option and without Rust, to compare its C with. It is not booted.
 pub const WITHOUT: Kernel = kernel("off", &["container", "off", "no-rust"], Some(&BOOT));
 
-/// [`BOOT`] as it is without the series.
+/// [`BOOT`] without the series, and without Rust.
 pub const STOCK: Kernel =
     Kernel { is_pristine: true, ..kernel("stock", &["container", "off", "no-rust"], None) };
 

@@ -145,6 +145,7 @@ pub fn leaves_no_memory(fixture: &Fixture) -> Result<()> {
     let machine = fixture.machine(&DEBUG)?.append(&words);
     Seen::of_archive(Machine { debug: true, ..machine })?
         .logs(&format!("ok 1 {OURS}"))?
+        .never_logs("not ok ")?
         .logs("leaks: 0")
         .map(drop)
 }

@@ -379,14 +379,14 @@ fn test(bases: &[Base], all: bool, pick: &Arguments) -> Result<ExitCode> {
                 fixture.trial("kernel::debian_13", gates::debian_13),
                 fixture.trial("selftests", selftests::compare),
                 fixture.trial("packages::boot", packages::boot),
-                fixture.trial("packages::take_debians", packages::take_debians),
                 fixture.trial("fuzz::libarchive", |f| {
                     fuzz::generated(&f.base, 1_000, 1, Some(&fuzz::libarchive()?))
                 }),
             ]);
             if !base.own {
-                // These take checkouts of their own.
+                // These take checkouts of their own, or are about a release of Debian's.
                 others.extend([
+                    fixture.trial("packages::take_debians", packages::take_debians),
                     fixture.trial("fresh_clone", |f| in_fresh_clone(&f.base)),
                     fixture.trial("fuzz::faults", |f| fuzz::faults::sweep(&f.base)),
                     fixture.trial("user_tree", |f| user_tree::with_virtme(&f.base)),

@@ -68,6 +68,7 @@ fn build_for_test(base: &Base) -> Result<Vec<PathBuf>> {
 /// Makes sure that Debian's own configuration takes the option.
 pub fn take_debians(fixture: &Fixture) -> Result<()> {
     let base = &fixture.base;
+    tree::prepare(base)?;
     configure(base, &base.dir.join("deb/configured"), true, &debians(base)?, OURS)
 }
 

@@ -6,7 +6,7 @@
 use super::{
     after_a_look,
     um::{boot, for_each, UNTRACKED},
-    HostRoot, KMEMLEAK_IS_OFF,
+    HostRoot,
 };
 use crate::{
     archive::{compress, Archive},
@@ -188,7 +188,7 @@ fn range(fail: &dyn Fn(u32) -> Result<Boot>) -> Result<Range<u32>> {
     Ok(start..end)
 }
 
-/// Whether the kernel has said so.
+/// Whether the kernel has said that there is none.
 fn has_no_root_mount(boot: &Boot) -> bool {
     NO_ROOT_MOUNT.iter().any(|words| boot.console.contains(words))
 }
@@ -199,7 +199,9 @@ fn end(boot: &Boot, whole: Option<&str>) -> Result<String> {
     if let Some(files) = files(boot) {
         return Ok(match (boot.is_root(), whole == Some(files)) {
             (true, true) => "the archive is the root, in the root mount",
-            (false, true) => "the archive is the root, in rootfs, as without the option",
+            (false, true) if has_no_root_mount(boot) => {
+                "the archive is the root, in rootfs, as without the option"
+            }
             (false, false) if has_no_root_mount(boot) && whole.is_none() => {
                 "what there is of it is in rootfs, as without the option"
             }
@@ -217,9 +219,7 @@ fn end(boot: &Boot, whole: Option<&str>) -> Result<String> {
 /// What a boot came to where kmemleak is on.
 fn leaks(boot: &Boot) -> Result<String> {
     boot.check()?;
-    Ok(if boot.console.contains(KMEMLEAK_IS_OFF) {
-        "kmemleak itself has no memory"
-    } else if boot.console.contains(LOOKED) {
+    Ok(if boot.console.contains(LOOKED) {
         "run, and nothing is lost"
     } else if after_a_look(boot).is_some() {
         "dropped, and nothing is lost"

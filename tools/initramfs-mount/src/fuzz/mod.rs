@@ -200,8 +200,8 @@ fn shrink(kernel: &Path, root: &HostRoot, mut plan: Plan, wrong: &str) -> Result
     }
 }
 
-/// A root of the host's, for when an archive is not run. It has no init: user-mode Linux 6.12 runs none where the
-/// CPU has AMX. Before it is mounted, kmemleak looks.
+/// A root of the host's, for when an archive is not run. Its init is no program: user-mode Linux 6.12 runs none
+/// where the CPU has AMX. Before it is mounted, kmemleak looks.
 struct HostRoot {
     dir: TempDir,
     /// What is unpacked first: more than [`Self::SLACK`].
@@ -223,7 +223,7 @@ impl HostRoot {
         "time-travel",
         "kmemleak.verbose=1",
     ];
-    /// Has the kernel refuse memory to the init, and then say how much is free. It is as much as it has (mem=).
+    /// As much as there is (mem=) is to be kept free. So the init gets none, and the kernel says how much is free.
     const TELL_FREE: &str = "sysctl.vm.min_free_kbytes=65536";
 
     fn new(kernel: &Path) -> Result<Self> {
@@ -274,9 +274,6 @@ impl HostRoot {
     }
 }
 
-/// What kmemleak says when it can't go on.
-const KMEMLEAK_IS_OFF: &str = "Kernel memory leak detector disabled";
-
 /// How many KiB are free, on the lists of the CPU, too, once kmemleak has looked and the disk is the root.
 fn free(boot: &Boot) -> Option<u64> {
     let (_, said) = after_a_look(boot)?.split_once("Mounted root (hostfs filesystem)")?;
@@ -290,7 +287,7 @@ fn free(boot: &Boot) -> Option<u64> {
 fn after_a_look(boot: &Boot) -> Option<&str> {
     // The thread may be as late as to say so while the kernel waits.
     let looks = boot.console.contains("kmemleak: Automatic memory scanning thread started");
-    if !boot.ended || !looks || boot.console.contains(KMEMLEAK_IS_OFF) {
+    if !boot.ended || !looks || boot.console.contains("Kernel memory leak detector disabled") {
         return None;
     }
     let (_, said) = boot.console.split_once("Waiting 700 sec before mounting root device")?;

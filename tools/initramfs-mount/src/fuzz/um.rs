@@ -60,7 +60,6 @@ pub fn difference(boot: &Boot, verdict: &Verdict) -> Option<String> {
     };
     let names_it = panic.contains("initramfs: ");
     let why = boot.console.split_once("Initramfs unpacking failed: ").map(|(_, why)| why);
-    let says_broken = why.is_some();
     let wrong = match (verdict, boot.is_root()) {
         (Verdict::Whole { init: true }, false) => "a whole archive is dropped",
         (Verdict::Whole { .. }, false) if why.is_some_and(|why| !is_of_junk(why)) => {
@@ -69,14 +68,15 @@ pub fn difference(boot: &Boot, verdict: &Verdict) -> Option<String> {
         (Verdict::Whole { init: false }, true) => "an archive without init is the root",
         (Verdict::Broken(_), true) => "a broken archive is the root",
         (Verdict::Foreign, true) => "what is no archive is the root",
-        (_, true) if says_broken || names_it => "what is the root is said to be broken",
+        (_, true) if why.is_some() || names_it => "what is the root is said to be broken",
         (Verdict::Broken(_), false) if !names_it => "the panic does not name the initramfs",
         _ => return None,
     };
     Some(wrong.to_owned())
 }
 
-/// Whether this may be about what follows a whole archive. Without RAM disks, the kernel says it in the same words.
+/// Whether this may be about what follows a whole archive. Without RAM disks, the kernel says it in the same words,
+/// and whether there is something is not asked here.
 fn is_of_junk(why: &str) -> bool {
     let reasons = [
         "no cpio magic",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Images as boot loaders and Debian put them together, each without the option, too, and without the series.
+//! Images as boot loaders and Debian put them together. Each is booted without the option and without the series, too.
 
 use super::setup::*;
 use crate::{

@@ -148,8 +148,8 @@ impl Setup {
         Expectation { setup: self, checks: Vec::new() }
     }
 
-    /// The archive is the root, in a mount of this type and with these options. If it is not that in the
-    /// kernel, the image is whole by its format.
+    /// The archive is the root, in a mount of this type and with these options. Unless it is that in the kernel,
+    /// the image must be whole by its format.
     pub fn boots_root(self, name: &'static str, fs: &'static str) -> Expectation {
         let judged = match name {
             "builtin" => self,
