@@ -109,7 +109,7 @@ fn new_files(base: &Base, suffix: &str) -> Result<BTreeSet<String>> {
     Ok(files.filter(|file| file.ends_with(suffix)).collect())
 }
 
-/// The other objects of the kernel that it changes, where the option makes no difference.
+/// The other objects of the kernel that the series changes, where the option makes no difference.
 fn others(base: &Base) -> Result<BTreeSet<String>> {
     let series = series_of(base)?;
     let files = series.iter().flat_map(Patch::files).filter_map(|file| file.strip_suffix(".c"));

@@ -57,8 +57,8 @@ const LOOKED: &str = "kmemleak has looked";
 ///
 /// # Errors
 ///
-/// If the kernel complains, a panic does not say what it is about, or the root is half an archive, but where the
-/// kernel has said that there is no root mount.
+/// If the kernel complains or loses memory, a panic does not say what it is about, or the root is half an archive,
+/// but where the kernel has said that there is no root mount.
 pub fn sweep(base: &Base) -> Result<()> {
     tree::prepare(base)?;
     let there = base.checkout("faults", base.git(&["rev-parse", "HEAD"])?.trim())?;
@@ -96,7 +96,7 @@ pub fn sweep(base: &Base) -> Result<()> {
 }
 
 /// Boots one of them, with each of [`FAULTS`] in turn. kmemleak, which has allocations of its own, is off. Then
-/// with the first of them once more, and kmemleak on: the archive's init has it look, or it does so by itself
+/// with objects failing once more, and kmemleak on: the archive's init has it look, or it does so by itself
 /// before a root of the host's is mounted.
 fn sweep_one(
     name: &str,
@@ -117,7 +117,7 @@ fn sweep_one(
         sweep_fault(name, fault, &plain, |boot| end(boot, files.as_deref()))?;
     }
     let tracked = |words: &[&str]| root.boot(kernel, image, &[COMMAND_LINE, words].concat());
-    sweep_fault(&format!("{name}, kmemleak on"), FAULTS[0], &tracked, leaks)
+    sweep_fault(&format!("{name}, kmemleak on"), "failslab", &tracked, leaks)
 }
 
 /// Boots with each allocation of a kind failing in turn. `end` says what a boot came to.
@@ -191,7 +191,7 @@ fn range(fail: &dyn Fn(u32) -> Result<Boot>) -> Result<Range<u32>> {
     Ok(start..end)
 }
 
-/// Whether the kernel has said that there is none.
+/// Whether the kernel has said that there is no root mount.
 fn has_no_root_mount(boot: &Boot) -> bool {
     NO_ROOT_MOUNT.iter().any(|words| boot.console.contains(words))
 }
@@ -205,7 +205,7 @@ fn end(boot: &Boot, whole: Option<&str>) -> Result<String> {
             (false, true) if has_no_root_mount(boot) => {
                 "the archive is the root, in rootfs, as without the option"
             }
-            // Looking for it takes memory, too.
+            // Looking for it takes memory, too, and the kernel does not say that there was none.
             (false, true) => "the archive is the root, in rootfs, since no init was found",
             (false, false) if has_no_root_mount(boot) && whole.is_none() => {
                 "what there is of it is in rootfs, as without the option"
