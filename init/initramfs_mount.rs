@@ -54,7 +54,7 @@ trait Ops {
     /// Unpacks the archives, and returns whether they are whole.
     fn unpack(&self) -> bool;
     /// Returns whether there is such a file.
-    fn holds(&self, path: &CStr) -> bool;
+    fn holds(&self, path: &CStr) -> Result<bool>;
 }
 
 /// A root mount that the current thread has as its root, and that may still be taken away.
@@ -139,7 +139,8 @@ impl<O: Ops> Drop for Prepared<'_, O> {
 ///
 /// # Errors
 ///
-/// Those of [`prepare`]. For the root mount, the same holds as for `None`.
+/// That of the step that failed, which has been said. For the root mount, the same holds as for
+/// `None`.
 fn transaction<'a, O: Ops>(
     ops: &'a O,
     fs_type: &CStr,
@@ -147,7 +148,7 @@ fn transaction<'a, O: Ops>(
     rdinit: &CStr,
 ) -> Result<Option<&'a CStr>> {
     let prepared = prepare(ops, fs_type, options)?;
-    if !ops.unpack() || !ops.holds(rdinit) {
+    if !ops.unpack() || !ops.holds(rdinit).map_err(|e| failed("eaccess", e))? {
         return Ok(None);
     }
     let options = prepared.options;
@@ -200,8 +201,13 @@ impl Ops for Kernel {
         unsafe { bindings::initramfs_unpack_all() }
     }
 
-    fn holds(&self, path: &CStr) -> bool {
-        self.0.eaccess(path).is_ok()
+    fn holds(&self, path: &CStr) -> Result<bool> {
+        match self.0.eaccess(path) {
+            Ok(()) => Ok(true),
+            // It could not be looked for. Other errors say what the archives don't hold.
+            Err(e) if e == ENOMEM => Err(e),
+            Err(_) => Ok(false),
+        }
     }
 }
 

@@ -124,10 +124,8 @@ impl World {
         result
     }
 
-    /// Does `op` within the root mount.
-    fn inside(&self, op: Op, result: bool) -> bool {
-        self.note(op);
-        result && self.state.get().own == Some([Place::RootMount; 2])
+    fn is_inside(&self) -> bool {
+        self.state.get().own == Some([Place::RootMount; 2])
     }
 
     fn run(&self, options: bool) -> Result<Option<&CStr>> {
@@ -213,11 +211,13 @@ impl Ops for World {
     }
 
     fn unpack(&self) -> bool {
-        self.inside(Op::Unpack, self.whole)
+        self.note(Op::Unpack);
+        self.whole && self.is_inside()
     }
 
-    fn holds(&self, _: &CStr) -> bool {
-        self.inside(Op::Holds, self.rdinit)
+    fn holds(&self, _: &CStr) -> Result<bool> {
+        self.try_op(Op::Holds)?;
+        Ok(self.rdinit && self.is_inside())
     }
 }
 
@@ -354,7 +354,7 @@ impl Sandbox {
     }
 
     fn there(&self, path: &CStr) -> bool {
-        self.0.holds(path)
+        self.0.holds(path) == Ok(true)
     }
 
     /// What is mounted, as seen from the root.
@@ -451,7 +451,7 @@ mod tests {
                             assert!(outcome == Err(e) && state == State::BOOT);
                             assert!(after == ops([Op::Leave]));
                         }
-                        Some(Op::Chdir | Op::Chroot) => {
+                        Some(Op::Chdir | Op::Chroot | Op::Holds) => {
                             assert!(outcome == Err(e) && state == State::BOOT);
                             assert!(after == ops([Op::Leave, Op::Detach]));
                         }
