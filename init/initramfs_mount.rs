@@ -53,7 +53,7 @@ trait Ops {
     fn chroot(&self) -> Result;
     /// Unpacks the archives, and returns whether they are whole.
     fn unpack(&self) -> bool;
-    /// Returns whether there is such a file.
+    /// Returns whether there is such a file, or an error if there was no memory to look for it.
     fn holds(&self, path: &CStr) -> Result<bool>;
 }
 
@@ -148,7 +148,8 @@ fn transaction<'a, O: Ops>(
     rdinit: &CStr,
 ) -> Result<Option<&'a CStr>> {
     let prepared = prepare(ops, fs_type, options)?;
-    if !ops.unpack() || !ops.holds(rdinit).map_err(|e| failed("eaccess", e))? {
+    let is_root = ops.unpack() && ops.holds(rdinit).map_err(|e| failed("eaccess", e))?;
+    if !is_root {
         return Ok(None);
     }
     let options = prepared.options;
@@ -204,8 +205,8 @@ impl Ops for Kernel {
     fn holds(&self, path: &CStr) -> Result<bool> {
         match self.0.eaccess(path) {
             Ok(()) => Ok(true),
-            // It could not be looked for. Other errors say what the archives don't hold.
             Err(e) if e == ENOMEM => Err(e),
+            // All others are about what there is in the root mount.
             Err(_) => Ok(false),
         }
     }
@@ -222,14 +223,14 @@ fn text(string: &CStr) -> &BStr {
 /// # Safety
 ///
 /// To be called from `__init` code, as [`InitSyscalls::new`] says, while nobody else unpacks. The
-/// arguments must be strings that stay as they are until this returns.
+/// arguments must be valid C strings that stay as they are until this returns.
 #[export]
 unsafe extern "C" fn initramfs_mount(
     fs_type: *const c_char,
     options: *const c_char,
     rdinit: *const c_char,
 ) -> bool {
-    // SAFETY: The caller passes strings that stay as they are.
+    // SAFETY: The caller passes valid C strings, which stay as they are until this returns.
     let [fs_type, options, rdinit] =
         [fs_type, options, rdinit].map(|string| unsafe { CStr::from_char_ptr(string) });
     // INVARIANT: The caller promises that nobody else unpacks.

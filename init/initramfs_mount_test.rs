@@ -326,13 +326,12 @@ struct Sandbox(Kernel);
 
 impl Sandbox {
     fn enter() -> Result<Self> {
-        // INVARIANT: This has waited for the one who unpacks, and suites run one after the other.
-        // SAFETY: KUnit runs init suites before init memory is freed, and waits for this thread,
-        // whose root nobody else has.
-        unsafe {
-            to_result(initramfs_test_enter())?;
-            Ok(Self(Kernel(InitSyscalls::new())))
-        }
+        // SAFETY: KUnit runs init suites before init memory is freed, where the function is.
+        to_result(unsafe { initramfs_test_enter() })?;
+        // INVARIANT: That has waited for the one who unpacks, and suites run one after the other.
+        // SAFETY: This is gone when the test ends, for which KUnit waits before init memory is
+        // freed. The test's thread works with an `fs_struct` of its own until then.
+        Ok(Self(Kernel(unsafe { InitSyscalls::new() })))
     }
 
     /// Fails if anybody still holds something of it.
@@ -344,7 +343,7 @@ impl Sandbox {
     fn read(&self, path: &CStr) -> Bytes {
         let mut buf = Bytes::new();
         let _ = buf.0.extend_with(1024, 0, GFP_KERNEL);
-        // SAFETY: A string, and a buffer with its size.
+        // SAFETY: C reads a string, and writes no more than the size of the buffer.
         let len = unsafe {
             initramfs_test_read(path.as_char_ptr(), buf.0.as_mut_ptr().cast(), buf.len())
         };
