@@ -49,6 +49,13 @@ pub fn all() -> Vec<Situation> {
             .with(PANIC)
             .with(OFF)
             .boots_rootfs("archive"),
+        // The root mount takes nothing, and rootfs does.
+        boot("no_panic_for_junk_behind_what_is_in_rootfs", |fixture| {
+            Ok([&archive(fixture)?[..], JUNK].concat())
+        })
+        .with(PANIC)
+        .with("rootflags=ro")
+        .boots_rootfs("archive"),
         boot("no_panic_for_an_initrd", initrd)
             .with("root=/dev/ram0 rw")
             .with(PANIC)
