@@ -3,9 +3,9 @@
 //! Debian packages, from the mirror that this machine's apt uses.
 
 use crate::{
-    cmd::{
-        cached, files, hash, make_dir, output, program, read, watch, which, write, write_script,
-    },
+    cmd::{output, program, watch, which},
+    files::{files, make_dir, read, write, write_script},
+    once::{cached, hash},
     paths,
 };
 use anyhow::{ensure, Context, Result};

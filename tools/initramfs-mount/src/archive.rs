@@ -3,7 +3,8 @@
 //! cpio archives, as a kernel unpacks them, and what is in those that are booted here.
 
 use crate::{
-    cmd::{files, output, output_bytes, program, read, read_bytes, script},
+    cmd::{output, output_bytes, program},
+    files::{files, read, read_bytes, script},
     guest, paths,
 };
 use anyhow::{Context, Result};

@@ -4,7 +4,9 @@
 
 use crate::{
     arch,
-    cmd::{lock, make_dir, output, read},
+    cmd::output,
+    files::{make_dir, read},
+    once::lock,
     paths,
 };
 use anyhow::{ensure, Context, Result};

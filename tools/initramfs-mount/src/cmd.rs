@@ -3,15 +3,13 @@
 //! Runs other programs: with progress for those that take a while, and none goes on when this one is
 //! told to stop.
 
-use anyhow::{bail, ensure, Context, Result};
-use goblin::elf::Elf;
+use crate::{files::make_dir, once::lock};
+use anyhow::{bail, Context, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use rustix::process::{kill_process, Pid, Signal};
 use std::{
-    collections::HashMap,
     ffi::OsStr,
     fs::{self, File, Permissions},
-    hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash},
     io::{BufRead, BufReader, IsTerminal, Write},
     os::unix::{fs::PermissionsExt, process::ExitStatusExt},
     path::{Path, PathBuf},
@@ -19,7 +17,7 @@ use std::{
     sync::{
         atomic::{AtomicBool, Ordering},
         mpsc::{self, RecvTimeoutError, Sender},
-        Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, LazyLock, Mutex,
     },
     time::{Duration, Instant},
 };
@@ -69,7 +67,7 @@ pub fn stop_on_signals() -> Result<TempDir> {
 static STOPPING: AtomicBool = AtomicBool::new(false);
 
 /// Folders of the cache in which something is being made, or has been.
-static HALF_MADE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+pub static HALF_MADE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Comes to no end when all is being stopped, so that nothing more is started, and nobody tells of
 /// what has failed for that reason.
@@ -253,39 +251,6 @@ impl Progress {
     }
 }
 
-/// Reads the headers of an ELF file.
-pub fn elf<'a>(file: &Path, bytes: &'a [u8]) -> Result<Elf<'a>> {
-    Elf::parse(bytes).with_context(|| format!("{} is no ELF file", file.display()))
-}
-
-/// The size of a section of an ELF file, or 0 if it has none of that name.
-pub fn section_size(file: &Path, name: &str) -> Result<u64> {
-    let bytes = read_bytes(file)?;
-    let elf = elf(file, &bytes)?;
-    let mut sections = elf.section_headers.iter();
-    let section = sections.find(|head| elf.shdr_strtab.get_at(head.sh_name) == Some(name));
-    Ok(section.map_or(0, |head| head.sh_size))
-}
-
-/// The files of a folder, always in the same order.
-pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
-    let files = fs::read_dir(dir).with_context(|| format!("can't read {}", dir.display()))?;
-    let mut files: Vec<_> = files.flatten().map(|file| file.path()).collect();
-    files.retain(|file| file.is_file());
-    files.sort();
-    Ok(files)
-}
-
-/// Locks what other threads use, too. One that panicked has failed its test; what it left is still used.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A number that tells a value from others, the same in each run.
-pub fn hash(value: impl Hash) -> u64 {
-    BuildHasherDefault::<DefaultHasher>::default().hash_one(value)
-}
-
 /// Returns a command with its arguments.
 pub fn describe(command: &Command) -> String {
     std::iter::once(command.get_program())
@@ -303,94 +268,4 @@ fn errors(said: &str) -> String {
     let from = first.map_or(lines.len().saturating_sub(12), |at| at.saturating_sub(2));
     let few: Vec<_> = lines[from..].iter().take(25).copied().collect();
     few.join("\n")
-}
-
-/// Makes a folder, and those that it is in.
-pub fn make_dir(dir: &Path) -> Result<()> {
-    fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))
-}
-
-/// Values that are made once, by whoever wants one first. All others get the same, or its error.
-pub struct MadeOnce<K, V>(Mutex<HashMap<K, Made<V>>>);
-
-type Made<V> = Arc<OnceLock<Result<V, String>>>;
-
-impl<K: Eq + Hash, V: Clone> MadeOnce<K, V> {
-    pub fn new() -> Self {
-        Self(Mutex::default())
-    }
-
-    /// Returns the value of a key, which `make` makes.
-    pub fn get(&self, key: K, make: impl FnOnce() -> Result<V>) -> Result<V> {
-        let cell = {
-            let mut cells = lock(&self.0);
-            Arc::clone(cells.entry(key).or_default())
-        };
-        let mut first = false;
-        let value = cell.get_or_init(|| {
-            first = true;
-            make().map_err(|e| format!("{e:#}"))
-        });
-        match value {
-            Ok(value) => Ok(value.clone()),
-            Err(e) if first => bail!(e.clone()),
-            // Once is enough for a compiler's errors.
-            Err(e) => bail!("{}\n(as above)", e.lines().next().unwrap_or_default()),
-        }
-    }
-}
-
-/// Makes what stays in the cache, unless it is there, in a folder of its own: nobody sees a half of it.
-pub fn cached(done: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    static MADE: LazyLock<MadeOnce<PathBuf, ()>> = LazyLock::new(MadeOnce::new);
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    MADE.get(done.to_owned(), || {
-        let _one = lock(&ONE_AT_A_TIME);
-        if done.exists() {
-            return Ok(());
-        }
-        let parent = done.parent().unwrap_or(Path::new("/"));
-        make_dir(parent)?;
-        let dir = tempfile::tempdir_in(parent)
-            .with_context(|| format!("can't make a folder in {}", parent.display()))?;
-        lock(&HALF_MADE).push(dir.path().to_owned());
-        let new = dir.path().join("new");
-        make(&new)?;
-        if let Err(e) = fs::rename(&new, done) {
-            // Or another make was faster.
-            ensure!(done.exists(), "can't make {}: {e}", done.display());
-        }
-        Ok(())
-    })
-}
-
-/// Reads a text file.
-pub fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))
-}
-
-/// Reads a file.
-pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).with_context(|| format!("can't read {}", path.display()))
-}
-
-/// Writes a file, unless it is just that already.
-pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<()> {
-    if fs::read(path).is_ok_and(|old| old == bytes.as_ref()) {
-        return Ok(());
-    }
-    make_dir(path.parent().unwrap_or(Path::new(".")))?;
-    fs::write(path, bytes).with_context(|| format!("can't write {}", path.display()))
-}
-
-/// Returns lines as a script.
-pub fn script(lines: &str) -> String {
-    format!("#!/bin/sh\n{lines}\n")
-}
-
-/// Writes lines as a script that can be run.
-pub fn write_script(path: &Path, lines: &str) -> Result<()> {
-    write(path, script(lines))?;
-    let mode = Permissions::from_mode(0o755);
-    fs::set_permissions(path, mode).with_context(|| format!("can't make {} run", path.display()))
 }

@@ -6,8 +6,10 @@
 use crate::{
     apt,
     base::Base,
-    cmd::{cached, files, hash, lock, make_dir, program, read, watch, write},
+    cmd::{program, watch},
+    files::{files, make_dir, read, write},
     kernel::DISTRIBUTION,
+    once::{cached, hash, lock},
     paths,
 };
 use anyhow::Result;

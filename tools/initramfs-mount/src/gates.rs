@@ -5,7 +5,8 @@
 use crate::{
     arch,
     base::{git, Base, PRISTINE},
-    cmd::{elf, make_dir, output, program, read, read_bytes, section_size, watch, write},
+    cmd::{output, program, watch},
+    files::{elf, make_dir, read, read_bytes, section_size, write},
     harness::{Fixture, Seen},
     kernel::{Kernel, BISECT, BOOT, DEBIAN_13, DEBUG, GCC, INSTRUMENTED, KUNIT, WITHOUT},
     kunit,

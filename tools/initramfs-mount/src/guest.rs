@@ -4,7 +4,8 @@
 
 use crate::{
     apt, arch,
-    cmd::{elf, output, program, read_bytes},
+    cmd::{output, program},
+    files::{elf, read_bytes},
     toolchain::Toolchain,
 };
 use anyhow::{ensure, Context, Result};

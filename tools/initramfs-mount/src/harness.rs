@@ -7,10 +7,11 @@ use crate::{
     arch,
     archive::{tell, Archive},
     base::Base,
-    cmd::{lock, write, MadeOnce},
     disk,
+    files::write,
     kernel::Kernel,
     machine::{Boot, Machine, ROOT_MOUNT},
+    once::{lock, MadeOnce},
     paths,
 };
 use anyhow::{anyhow, bail, Context, Error, Result};

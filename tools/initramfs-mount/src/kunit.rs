@@ -5,7 +5,8 @@
 use crate::{
     arch,
     base::Base,
-    cmd::{make_dir, program, read, watch, write_script},
+    cmd::{program, watch},
+    files::{make_dir, read, write_script},
     harness::{Fixture, Seen},
     kernel::{for_base, kunit_config, Kernel, DEBUG, SMALL, UBSAN_EXCEPTION},
     machine::{accelerator, complaint, Machine},

@@ -2,10 +2,7 @@
 
 //! Boots kernels in QEMU.
 
-use crate::{
-    arch,
-    cmd::{go_on_unless_stopping, read_bytes},
-};
+use crate::{arch, cmd::go_on_unless_stopping, files::read_bytes};
 use anyhow::{bail, ensure, Context, Result};
 use regex::Regex;
 use std::{

@@ -11,6 +11,7 @@ mod containers;
 mod debian;
 mod deps;
 mod disk;
+mod files;
 mod fuzz;
 mod gates;
 mod guest;
@@ -19,6 +20,7 @@ mod kernel;
 mod kunit;
 mod machine;
 mod measure;
+mod once;
 mod outgoing;
 mod packages;
 mod paths;
@@ -246,7 +248,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             measure::cost(&fixture)?;
             let svg = report::plot(&fixture.base, &measure::memory(&fixture)?)?;
             let file = fixture.base.dir.join("memory.svg");
-            cmd::write(&file, svg)?;
+            files::write(&file, svg)?;
             println!("{}", file.display());
         }
         Task::Check(pick) => {

@@ -4,7 +4,8 @@
 
 use crate::{
     base::{git, Base, PRISTINE},
-    cmd::{files, make_dir, output, read, write},
+    cmd::output,
+    files::{files, make_dir, read, write},
     paths,
     series::{self, Identity, Patch, NO_IDENTITY},
     tree,

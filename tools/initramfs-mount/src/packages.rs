@@ -5,8 +5,9 @@
 use crate::{
     apt, arch,
     base::Base,
-    cmd::{files, output, program, read, watch, write},
+    cmd::{output, program, watch},
     disk,
+    files::{files, read, write},
     harness::{Fixture, Seen},
     kernel::{missing, BOOT, DEB},
     machine::Machine,

@@ -16,11 +16,13 @@ use crate::{
     arch,
     archive::{noise, padded, Archive},
     base::Base,
-    cmd::{files, lock, read, read_bytes, write},
-    containers, debian, disk, guest,
+    containers, debian, disk,
+    files::{files, read, read_bytes, write},
+    guest,
     harness::{Fixture, Seen},
     kernel::{Kernel, BOOT, DISTRIBUTION},
     machine::{Boot, Initrd, Machine, ROOT_MOUNT},
+    once::lock,
     packages, paths, virtme,
 };
 use anyhow::{bail, ensure, Result};

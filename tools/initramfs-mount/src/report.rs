@@ -5,8 +5,9 @@
 use crate::{
     apt, arch,
     base::Base,
-    cmd::{make_dir, output, program, read, write},
+    cmd::{output, program},
     debian,
+    files::{make_dir, read, write},
     measure::{Memory, ARCHIVE, WAYS},
     paths,
     programs::{heading, Outcome},

@@ -6,7 +6,8 @@
 use crate::{
     archive::Archive,
     base::Base,
-    cmd::{output, read_bytes, watch},
+    cmd::{output, watch},
+    files::read_bytes,
     guest,
     harness::{Fixture, Seen},
     kernel::SECURITY,

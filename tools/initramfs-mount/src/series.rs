@@ -4,7 +4,9 @@
 
 use crate::{
     base::{git, Base, PRISTINE},
-    cmd::{hash, output, read, write},
+    cmd::output,
+    files::{read, write},
+    once::hash,
     paths,
 };
 use anyhow::{ensure, Context, Result};

@@ -10,7 +10,7 @@ use crate::{
     fuzz,
     gates::{self, When, GATES},
     harness::{self, Fixture},
-    kernel, kunit, measure, packages, paths, programs, report, selftests, situations, tree,
+    kernel, kunit, measure, once, packages, paths, programs, report, selftests, situations, tree,
     user_tree,
 };
 use anyhow::{ensure, Result};
@@ -220,7 +220,7 @@ fn report_trial(
     let bases: Vec<_> = fixtures.iter().map(|fixture| fixture.base.clone()).collect();
     let trial = fixtures.first().map(|fixture| {
         fixture.trial("report", move |fixture| {
-            let outcomes = cmd::lock(&outcomes);
+            let outcomes = once::lock(&outcomes);
             let index = report::write_page(&bases, &outcomes, &measure::memory(fixture)?)?;
             println!("{}", index.display());
             report::check(&index, &outcomes)?;

@@ -5,7 +5,9 @@
 use crate::{
     apt,
     base::{git, kernel_version, Base, PRISTINE},
-    cmd::{make_dir, output, watch, write, MadeOnce, Progress},
+    cmd::{output, watch, Progress},
+    files::{make_dir, write},
+    once::MadeOnce,
     paths,
     series::{self, Identity, Patch},
 };

@@ -4,7 +4,8 @@
 
 use crate::{
     base::{canonical, git, kernel_version, Base, PRISTINE},
-    cmd::{make_dir, output, read, write},
+    cmd::output,
+    files::{make_dir, read, write},
     paths,
     series::{Identity, Patch, NO_IDENTITY},
     tree, virtme,

@@ -11,9 +11,10 @@ use super::{
 use crate::{
     archive::{compress, Archive},
     base::Base,
-    cmd::{hash, lock, read, write},
+    files::{read, write},
     guest, kunit,
     machine::Boot,
+    once::{hash, lock},
     paths, tree,
 };
 use anyhow::{bail, ensure, Context, Result};

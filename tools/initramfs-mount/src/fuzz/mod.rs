@@ -13,9 +13,11 @@ use crate::{
     apt,
     archive::{noise, Archive},
     base::Base,
-    cmd::{cached, files, lock, make_dir, output, program, read_bytes, section_size, write},
+    cmd::{output, program},
+    files::{files, make_dir, read_bytes, section_size, write},
     kunit,
     machine::{complaint, Boot},
+    once::{cached, lock},
     paths,
 };
 use anyhow::{bail, ensure, Context, Result};

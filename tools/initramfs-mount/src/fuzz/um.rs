@@ -4,8 +4,9 @@
 
 use super::oracle::Verdict;
 use crate::{
-    cmd::{go_on_unless_stopping, lock, program, Progress},
+    cmd::{go_on_unless_stopping, program, Progress},
     machine::{complaint, Boot},
+    once::lock,
     toolchain,
 };
 use anyhow::{bail, ensure, Context, Result};

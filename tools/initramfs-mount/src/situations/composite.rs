@@ -6,7 +6,8 @@ use super::setup::*;
 use crate::{
     arch,
     archive::{compress, padded},
-    cmd::{output_bytes, program, write},
+    cmd::{output_bytes, program},
+    files::write,
 };
 use anyhow::Context;
 use cpio::newc::Builder;

@@ -3,7 +3,7 @@
 //! Programs that the kernel starts while it unpacks run in the root that it comes to be.
 
 use super::setup::*;
-use crate::{archive::noise, cmd::read, paths};
+use crate::{archive::noise, files::read, paths};
 
 pub fn all() -> Vec<Situation> {
     let mut all = Vec::new();

@@ -5,8 +5,9 @@
 use super::{policy::PANIC, setup::*};
 use crate::{
     archive::{compress, padded},
-    cmd::{output, program, read, write},
+    cmd::{output, program},
     disk,
+    files::{read, write},
     machine::Loader,
     paths,
 };

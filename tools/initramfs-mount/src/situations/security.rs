@@ -5,7 +5,8 @@
 
 use super::setup::*;
 use crate::{
-    cmd::{output, program, read, write},
+    cmd::{output, program},
+    files::{read, write},
     kernel::SECURITY,
     paths,
 };

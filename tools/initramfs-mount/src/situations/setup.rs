@@ -4,10 +4,11 @@
 
 pub use crate::{
     archive::{tell, Archive},
-    cmd::{hash, read_bytes},
+    files::read_bytes,
     harness::{Fixture, Seen},
     kernel::{Kernel, BOOT, DISTRIBUTION, STOCK, TEST},
     machine::{Initrd, Machine, ROOT_MOUNT},
+    once::hash,
 };
 use crate::{
     disk,
