@@ -93,7 +93,7 @@ fn prepare<'a, O: Ops>(
     if mounted == Err(EINVAL) && !options.is_empty() {
         mounted = ops.mount(fs_type, c"");
         if mounted.is_ok() {
-            pr_err!("options {} refused, mounted without\n", text(options));
+            pr_err!("options refused, mounted without: {}\n", text(options));
             options = c"";
         }
     }
