@@ -138,6 +138,9 @@ pub fn all() -> Vec<Situation> {
             let first = padded(first, 32 << 10);
             compress("gzip", &[&first[..first.len() - 1], &one_file()].concat())
         }),
+        // Each would be mounted, and empty.
+        breaks_with("and_a_tmpfs_is_no_root", "rootfstype=tmpfs"),
+        breaks_with("and_a_ramfs_is_no_root", "rootfstype=ext4,ramfs root=/dev/nosuch"),
         boot("is_run_when_off", half_of_big).with(OFF).boots_rootfs("half"),
         // As when a bit of its magic number has changed. The panic is that there is no root.
         boot("not_an_archive_after_microcode", |_| Ok(microcode_and_noise())).panics(),
@@ -203,6 +206,11 @@ pub fn all() -> Vec<Situation> {
 /// Without another root, a panic names the initramfs, and what was unpacked has begun as an archive.
 fn breaks(name: impl Into<String>, image: impl Makes) -> Expectation {
     broken(name, image).panics().logs(BROKEN)
+}
+
+/// The same of an archive that is cut off, with these words.
+fn breaks_with(name: &str, words: &str) -> Expectation {
+    broken(name, half_of_big).with(words).panics().logs(BROKEN)
 }
 
 /// A boot with an image that is broken by its format, too.

@@ -38,24 +38,24 @@ pub fn all() -> Vec<Situation> {
             .with("initramfs_options=nosuchoption")
             .boots_root("archive", "tmpfs")
             .logs("rootfs: Unknown parameter 'nosuchoption'")
-            .logs("rootfs: options nosuchoption refused, mounted without")
+            .logs("rootfs: options refused, mounted without: nosuchoption")
             // Once is enough.
-            .never_logs("initramfs_mount: options"),
+            .never_logs("initramfs_mount: options refused"),
         boot("unknown_when_off", archive)
             .with("initramfs_options=nosuchoption")
             .with(OFF)
             .boots_rootfs("archive")
-            .logs("rootfs: options nosuchoption refused, mounted without"),
+            .logs("rootfs: options refused, mounted without: nosuchoption"),
         boot("unknown_rootflags", archive)
             .with("rootflags=nosuchoption=5")
             .boots_root("archive", "tmpfs")
             .logs("Unknown parameter 'nosuchoption'")
-            .logs(" refused, mounted without"),
+            .logs("initramfs_mount: options refused, mounted without: nosuchoption=5"),
         boot("unknown_and_known", archive)
             .with("rootflags=size=64M,nosuchoption")
             .boots_root("archive", "tmpfs")
             .logs("Unknown parameter 'nosuchoption'")
-            .logs("initramfs_mount: options size=64M,nosuchoption refused, mounted without"),
+            .logs("initramfs_mount: options refused, mounted without: size=64M,nosuchoption"),
         boot("ignored_when_off", archive)
             .with("rootflags=size=48M initramfs_mount=0")
             .boots_rootfs("archive")

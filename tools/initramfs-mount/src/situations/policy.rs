@@ -29,6 +29,12 @@ pub fn all() -> Vec<Situation> {
             boot("panic_for_what_may_be_an_initrd", initrd_with_a_wrong_checksum)
                 .with("root=/dev/ram0 rw"),
         ),
+        // Too short for an entry, so that it may have been anything.
+        panics(boot("panic_for_a_short_one", |_| {
+            let packed = compress("gzip", b"too short for an entry")?;
+            let checksum = packed.len() - 8;
+            Ok(flipped(packed, checksum, 1))
+        })),
         // The first bit of what comes out of it.
         panics(boot("panic_for_a_flipped_bit", |_| Ok(flipped(stored(&whole()?)?, 15, 1))).disk()),
         panics(without_space("panic_for_a_built_in_without_space")),

@@ -4,6 +4,7 @@
 
 use super::setup::*;
 use crate::archive::{compress, noise, padded};
+use cpio::newc::Builder;
 
 pub fn all() -> Vec<Situation> {
     let mut all = situations([
@@ -29,6 +30,25 @@ pub fn all() -> Vec<Situation> {
             Ok(archive.finish())
         })
         .says("file: /marker-link/marker-within"),
+        // They have room one after the other.
+        boot("files_replaced_by_links", |_| {
+            let add = |archive: Archive, _| {
+                archive.file("marker-big", 0o644, &noise(2 << 20)).symlink("marker-big", "init")
+            };
+            Ok((0..20).fold(Archive::telling("archive")?, add).finish())
+        })
+        .with("rootflags=size=10M")
+        .boots_root("archive", "tmpfs size=10M"),
+        // Nobody reads from it.
+        boots_whole("link_to_what_a_fifo_has_replaced", |_| {
+            let entry = |name, mode, inode| Builder::new(name).mode(mode).ino(inode).nlink(2);
+            let archive = Archive::telling("archive")?
+                .entry(entry("marker-file", 0o100_644, 1000), b"")
+                .entry(entry("marker-file", 0o010_644, 1001), b"")
+                .entry(entry("marker-link", 0o100_644, 1000), b"data");
+            Ok(archive.file("marker-last", 0o644, b"1").finish())
+        })
+        .says("file: /marker-last"),
         // Only what is not compressed is aligned.
         boots_whole("with_any_number_of_zeros", |fixture| {
             Ok([archive(fixture)?, vec![0; 3], compress("xz", &second())?].concat())
