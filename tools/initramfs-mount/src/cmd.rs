@@ -3,7 +3,10 @@
 //! Runs other programs: with progress for those that take a while, and none goes on when this one is
 //! told to stop.
 
-use crate::{files::make_dir, once::lock};
+use crate::{
+    files::make_dir,
+    once::{self, lock},
+};
 use anyhow::{bail, Context, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use rustix::process::{kill_process, Pid, Signal};
@@ -54,9 +57,8 @@ pub fn stop_on_signals() -> Result<TempDir> {
             }
             std::thread::sleep(Duration::from_millis(100));
         }
-        for dir in lock(&HALF_MADE).iter().chain([&path]) {
-            let _ = fs::remove_dir_all(dir);
-        }
+        once::remove_half_made();
+        let _ = fs::remove_dir_all(&path);
         // Who was listening may be gone, and then this thread is not to die of it.
         let _ = writeln!(std::io::stderr(), "\nstopped");
         exit(130);
@@ -65,9 +67,6 @@ pub fn stop_on_signals() -> Result<TempDir> {
 }
 
 static STOPPING: AtomicBool = AtomicBool::new(false);
-
-/// Folders of the cache in which something is being made, or has been.
-pub static HALF_MADE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Comes to no end when all is being stopped, so that nothing more is started, and nobody tells of
 /// what has failed for that reason.

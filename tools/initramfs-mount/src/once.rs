@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is made once, by whichever thread wants it first, or by an earlier run.
+//! What threads and runs have in common: values that are made once, locks, and hashes that stay the same.
 
-use crate::{cmd::HALF_MADE, files::make_dir};
+use crate::files::make_dir;
 use anyhow::{bail, ensure, Context, Result};
 use std::{
     collections::HashMap,
@@ -39,6 +39,16 @@ impl<K: Eq + Hash, V: Clone> MadeOnce<K, V> {
             // Once is enough for a compiler's errors.
             Err(e) => bail!("{}\n(as above)", e.lines().next().unwrap_or_default()),
         }
+    }
+}
+
+/// Folders of the cache in which something is being made, or has been.
+static HALF_MADE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Removes what is left of that.
+pub fn remove_half_made() {
+    for dir in lock(&HALF_MADE).iter() {
+        let _ = fs::remove_dir_all(dir);
     }
 }
 

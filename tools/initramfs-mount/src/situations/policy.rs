@@ -35,6 +35,11 @@ pub fn all() -> Vec<Situation> {
             let checksum = packed.len() - 8;
             Ok(flipped(packed, checksum, 1))
         })),
+        panics(boot("panic_for_a_wrong_one_then_junk", |_| {
+            let packed = compress("gzip", b"")?;
+            let checksum = packed.len() - 8;
+            Ok([&flipped(packed, checksum, 1), JUNK].concat())
+        })),
         // The first bit of what comes out of it.
         panics(boot("panic_for_a_flipped_bit", |_| Ok(flipped(stored(&whole()?)?, 15, 1))).disk()),
         panics(without_space("panic_for_a_built_in_without_space")),

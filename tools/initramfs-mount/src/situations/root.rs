@@ -13,7 +13,7 @@ use std::{path::PathBuf, process::Command};
 
 pub fn all() -> Vec<Situation> {
     let mut all = situations([
-        boot("pivots", archive).boots_root("archive", "tmpfs"),
+        boot("pivots", archive).boots_root("archive", "tmpfs").logs("Unpacking initramfs..."),
         boot("is_rootfs_when_off", archive)
             .with(OFF)
             .boots_rootfs("archive")

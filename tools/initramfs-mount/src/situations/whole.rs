@@ -45,7 +45,11 @@ pub fn all() -> Vec<Situation> {
             let archive = Archive::telling("archive")?
                 .entry(entry("marker-file", 0o100_644, 1000), b"")
                 .entry(entry("marker-file", 0o010_644, 1001), b"")
-                .entry(entry("marker-link", 0o100_644, 1000), b"data");
+                .entry(entry("marker-link", 0o100_644, 1000), b"data")
+                // Nor from a device, which would take it.
+                .entry(entry("marker-full", 0o100_644, 1002), b"")
+                .entry(entry("marker-full", 0o020_644, 1003).rdev_major(1).rdev_minor(7), b"")
+                .entry(entry("marker-other", 0o100_644, 1002), b"data");
             Ok(archive.file("marker-last", 0o644, b"1").finish())
         })
         .says("file: /marker-last"),
