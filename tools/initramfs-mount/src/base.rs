@@ -85,12 +85,12 @@ impl Base {
         let kdir = kdir.display();
         ensure!(
             sources.join("init/initramfs_mount.rs").is_file(),
-            "KDIR={kdir} is {name} without CONFIG_INITRAMFS_MOUNT: run `make patch` first"
+            "KDIR={kdir} is {name} without CONFIG_INITRAMFS_MOUNT: run `make patch KDIR={kdir}` first"
         );
         ensure!(
             !sources.join(".config").exists(),
-            "KDIR={kdir} has been configured in place, so that nothing can be built elsewhere: run \
-             `make mrproper` in it first"
+            "KDIR={kdir} has been configured in place, so that nothing can be built elsewhere: move its \
+             .config away, and run `make mrproper` in it"
         );
         Ok(Self {
             dir: paths::top().join("build").join(arch::current().dir_name(&format!("kdir-{name}"))),

@@ -6,6 +6,7 @@
 use crate::{
     files::make_dir,
     once::{self, lock},
+    paths,
 };
 use anyhow::{bail, Context, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -49,7 +50,7 @@ pub fn stop_on_signals() -> Result<TempDir> {
             let late = start.elapsed() > Duration::from_secs(5);
             let signal = if late { Signal::KILL } else { Signal::TERM };
             for (pid, installs) in left {
-                // What is half installed is not to be left so.
+                // What is half installed, or half patched, is not to be left so.
                 if !installs {
                     // It may have ended by itself.
                     let _ = kill_process(pid, signal);
@@ -88,7 +89,7 @@ fn go_on_after(status: ExitStatus) {
 }
 
 /// The processes that this one has started, and those that they have started, with whether they install
-/// packages.
+/// packages or patch somebody's tree.
 fn descendants() -> Vec<(Pid, bool)> {
     let all: Vec<_> = procfs::process::all_processes()
         .into_iter()
@@ -99,7 +100,9 @@ fn descendants() -> Vec<(Pid, bool)> {
     let mut next = 0;
     while let Some((parent, installs)) = found.get(next).copied() {
         let children = all.iter().filter(|stat| stat.ppid == parent);
-        let installs = |name: &str| installs || ["dpkg", "apt-get"].contains(&name);
+        let patches = |name: &str| name == "git" && paths::given("KDIR").is_some();
+        let installs =
+            |name: &str| installs || ["dpkg", "apt-get"].contains(&name) || patches(name);
         found.extend(children.map(|stat| (stat.pid, installs(&stat.comm))));
         next += 1;
     }

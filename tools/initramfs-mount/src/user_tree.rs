@@ -14,6 +14,7 @@ use anyhow::{bail, ensure, Context, Result};
 use std::{
     collections::BTreeSet,
     fs,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -55,7 +56,8 @@ impl Tree {
     /// git on the tree, which stays out of a repository that the tree may be in.
     fn git(&self) -> Command {
         let mut git = git(&self.dir);
-        git.env("LC_ALL", "C");
+        // A terminal's Ctrl-C is not for it: half of a series is not to be left.
+        git.process_group(0).env("LC_ALL", "C");
         if !self.is_git {
             git.env("GIT_CEILING_DIRECTORIES", self.dir.parent().unwrap_or(&self.dir));
         }
@@ -150,7 +152,7 @@ fn patch_tree(tree: &Tree) -> Result<()> {
     let dir = tree.dir.display();
     ensure!(
         !tree.dir.join(OURS).exists(),
-        "{dir} has the series already: run `make unpatch` first"
+        "{dir} has the series already: run `make unpatch KDIR={dir}` first"
     );
     let who = Identity::of(&tree.dir);
     ensure!(who.is_some() || !tree.is_git, "{NO_IDENTITY}");
