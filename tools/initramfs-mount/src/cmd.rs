@@ -6,7 +6,6 @@
 use crate::{
     files::make_dir,
     once::{self, lock},
-    paths,
 };
 use anyhow::{bail, Context, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -40,6 +39,7 @@ pub fn stop_on_signals() -> Result<TempDir> {
     std::env::set_var("TMPDIR", dir.path());
     let path = dir.path().to_owned();
     ctrlc::set_handler(move || {
+        let _whole = lock(&WHOLE);
         STOPPING.store(true, Ordering::SeqCst);
         let start = Instant::now();
         loop {
@@ -50,7 +50,7 @@ pub fn stop_on_signals() -> Result<TempDir> {
             let late = start.elapsed() > Duration::from_secs(5);
             let signal = if late { Signal::KILL } else { Signal::TERM };
             for (pid, installs) in left {
-                // What is half installed, or half patched, is not to be left so.
+                // What is half installed is not to be left so.
                 if !installs {
                     // It may have ended by itself.
                     let _ = kill_process(pid, signal);
@@ -66,6 +66,9 @@ pub fn stop_on_signals() -> Result<TempDir> {
     })?;
     Ok(dir)
 }
+
+/// Whoever holds it is not stopped before the end.
+pub static WHOLE: Mutex<()> = Mutex::new(());
 
 static STOPPING: AtomicBool = AtomicBool::new(false);
 
@@ -89,7 +92,7 @@ fn go_on_after(status: ExitStatus) {
 }
 
 /// The processes that this one has started, and those that they have started, with whether they install
-/// packages or patch somebody's tree.
+/// packages.
 fn descendants() -> Vec<(Pid, bool)> {
     let all: Vec<_> = procfs::process::all_processes()
         .into_iter()
@@ -100,9 +103,7 @@ fn descendants() -> Vec<(Pid, bool)> {
     let mut next = 0;
     while let Some((parent, installs)) = found.get(next).copied() {
         let children = all.iter().filter(|stat| stat.ppid == parent);
-        let patches = |name: &str| name == "git" && paths::given("KDIR").is_some();
-        let installs =
-            |name: &str| installs || ["dpkg", "apt-get"].contains(&name) || patches(name);
+        let installs = |name: &str| installs || ["dpkg", "apt-get"].contains(&name);
         found.extend(children.map(|stat| (stat.pid, installs(&stat.comm))));
         next += 1;
     }

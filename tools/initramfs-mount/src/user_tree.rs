@@ -4,8 +4,9 @@
 
 use crate::{
     base::{canonical, git, kernel_version, Base, PRISTINE},
-    cmd::output,
+    cmd::{output, WHOLE},
     files::{make_dir, read, write},
+    once::lock,
     paths,
     series::{Identity, Patch, NO_IDENTITY},
     tree, virtme,
@@ -56,7 +57,7 @@ impl Tree {
     /// git on the tree, which stays out of a repository that the tree may be in.
     fn git(&self) -> Command {
         let mut git = git(&self.dir);
-        // A terminal's Ctrl-C is not for it: half of a series is not to be left.
+        // A terminal's Ctrl-C is for all in its group.
         git.process_group(0).env("LC_ALL", "C");
         if !self.is_git {
             git.env("GIT_CEILING_DIRECTORIES", self.dir.parent().unwrap_or(&self.dir));
@@ -66,6 +67,7 @@ impl Tree {
 
     /// Applies a series, or leaves all as it was.
     fn apply(&self, series: &[Patch], who: &Identity) -> Result<()> {
+        let _whole = lock(&WHOLE);
         let dir = tempfile::tempdir()?;
         if !self.is_git {
             // Of one file, git applies all or nothing.
@@ -85,6 +87,7 @@ impl Tree {
 
     /// Takes a series out again, or leaves all as it was.
     fn take_out(&self, series: &[Patch]) -> Result<()> {
+        let _whole = lock(&WHOLE);
         let count = series.len();
         if self.is_git {
             let last = ["log", "--reverse", "--format=%s", &format!("-{count}")];
