@@ -84,7 +84,12 @@ pub fn all() -> Vec<Situation> {
 }
 
 pub fn initrd_with_a_wrong_checksum(fixture: &Fixture) -> Result<Vec<u8>> {
-    let packed = compress("gzip", &initrd(fixture)?)?;
+    with_a_wrong_checksum(&initrd(fixture)?)
+}
+
+/// In gzip, with one bit of its checksum changed.
+pub fn with_a_wrong_checksum(data: &[u8]) -> Result<Vec<u8>> {
+    let packed = compress("gzip", data)?;
     let at = packed.len() - 8;
     Ok(flipped(packed, at, 1))
 }

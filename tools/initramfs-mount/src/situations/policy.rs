@@ -4,7 +4,7 @@
 
 use super::{
     broken::{flipped, half_of_big, microcode_and, microcode_and_noise},
-    disk::initrd_with_a_wrong_checksum,
+    disk::{initrd_with_a_wrong_checksum, with_a_wrong_checksum},
     setup::*,
 };
 use crate::archive::{compress, noise};
@@ -30,15 +30,9 @@ pub fn all() -> Vec<Situation> {
                 .with("root=/dev/ram0 rw"),
         ),
         // Too short for an entry, so that it may have been anything.
-        panics(boot("panic_for_a_short_one", |_| {
-            let packed = compress("gzip", b"too short for an entry")?;
-            let checksum = packed.len() - 8;
-            Ok(flipped(packed, checksum, 1))
-        })),
+        panics(boot("panic_for_a_short_one", |_| with_a_wrong_checksum(b"too short for an entry"))),
         panics(boot("panic_for_a_wrong_one_then_junk", |_| {
-            let packed = compress("gzip", b"")?;
-            let checksum = packed.len() - 8;
-            Ok([&flipped(packed, checksum, 1), JUNK].concat())
+            Ok([&with_a_wrong_checksum(b"")?, JUNK].concat())
         })),
         // The first bit of what comes out of it.
         panics(boot("panic_for_a_flipped_bit", |_| Ok(flipped(stored(&whole()?)?, 15, 1))).disk()),
@@ -56,17 +50,12 @@ pub fn all() -> Vec<Situation> {
                 .with(OFF)
                 .disk(),
         ),
-        boot("no_panic_for_junk_when_off", |fixture| Ok([&archive(fixture)?[..], JUNK].concat()))
-            .with(PANIC)
-            .with(OFF)
-            .boots_rootfs("archive"),
+        boot("no_panic_for_junk_when_off", then_junk).with(PANIC).with(OFF).boots_rootfs("archive"),
         // The root mount takes nothing, and rootfs does.
-        boot("no_panic_for_junk_behind_what_is_in_rootfs", |fixture| {
-            Ok([&archive(fixture)?[..], JUNK].concat())
-        })
-        .with(PANIC)
-        .with("rootflags=ro")
-        .boots_rootfs("archive"),
+        boot("no_panic_for_junk_behind_what_is_in_rootfs", then_junk)
+            .with(PANIC)
+            .with("rootflags=ro")
+            .boots_rootfs("archive"),
         boot("no_panic_for_an_initrd", initrd)
             .with("root=/dev/ram0 rw")
             .with(PANIC)
@@ -79,7 +68,7 @@ pub fn all() -> Vec<Situation> {
             .with(PANIC)
             .disk()
             .boots_disk(),
-        boot("no_panic_for_junk", |fixture| Ok([&archive(fixture)?[..], JUNK].concat()))
+        boot("no_panic_for_junk", then_junk)
             .with(PANIC)
             .boots_root("archive", "tmpfs")
             .logs("Initramfs: ignored what follows: "),
@@ -100,6 +89,11 @@ fn panics(setup: Setup) -> Expectation {
 
 fn without_space(name: &str) -> Setup {
     alone(name).built_in().with("initramfs_options=nr_inodes=20")
+}
+
+/// An archive with junk behind it.
+fn then_junk(fixture: &Fixture) -> Result<Vec<u8>> {
+    Ok([&archive(fixture)?[..], JUNK].concat())
 }
 
 fn whole() -> Result<Vec<u8>> {
