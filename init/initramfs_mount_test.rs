@@ -343,8 +343,8 @@ impl Sandbox {
     fn read(&self, path: &CStr) -> Bytes {
         let mut buf = Bytes::new();
         let _ = buf.0.extend_with(1024, 0, GFP_KERNEL);
-        // SAFETY: `path` ends in a NUL. `buf` is this function's own, and C writes as many bytes to it
-        // as it is told that there are, at most.
+        // SAFETY: `path` ends in a NUL. `buf` is this function's own, and C writes no more bytes to
+        // it than it is told that there are.
         let len = unsafe {
             initramfs_test_read(path.as_char_ptr(), buf.0.as_mut_ptr().cast(), buf.len())
         };
